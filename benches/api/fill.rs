@@ -43,7 +43,7 @@ pub(crate) fn state_dir(dir: &Path, snapshots: usize) -> Outcome<PathBuf> {
     let full = dir.join("full");
     if !full.exists() {
         let new = NewRepository { created_unix_ms: system_unix_ms(), level: DEFAULT_LEVEL, parity: None };
-        let (repo, _) = repository::open_or_init(&dir.join("local"), "bench", new)?;
+        let (repo, _) = repository::open_or_init(&dir.join("local").into(), "bench", new)?;
         fill(&repo, snapshots)?;
         fs::write(full, "")?;
     }

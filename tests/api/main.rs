@@ -6,6 +6,8 @@ mod basics;
 #[cfg(test)]
 mod beside;
 #[cfg(test)]
+mod buckets;
+#[cfg(test)]
 mod contract;
 #[cfg(test)]
 mod crowd;

@@ -479,7 +479,7 @@ fn the_example_of_a_configuration_is_right_and_has_every_key() {
         .collect();
     for text in [EXAMPLE.to_owned(), uncommented.join("\n")] {
         let config = config::parse(&text, Path::new("/etc/icecore")).unwrap();
-        assert_eq!(config.regions["local"].repository, Path::new("/var/lib/icecore/local"));
+        assert_eq!(config.regions["local"].repository.to_string(), "/var/lib/icecore/local");
     }
     let example = uncommented.join("\n");
     let headers: Vec<&str> = example.lines().filter(|line| line.starts_with('[')).collect();

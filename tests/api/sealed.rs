@@ -44,7 +44,7 @@ fn fails(dir: &Path, text: &str) -> icecore::Error {
 }
 
 fn is_sealed(dir: &Path, region: &str) -> bool {
-    match repository::open(&dir.join(region), SERVER) {
+    match repository::open(&dir.join(region).into(), SERVER) {
         Ok(_) => false,
         Err(error) => {
             assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{error}");

@@ -41,6 +41,13 @@ fn tokens(run: &mut impl FnMut(&[&str], i32, &'static str) -> Value) {
     run(&["token", "revoke", "1"], 0, "token revoke");
 }
 
+/// Gives a repository a name, and checks it.
+fn repositories(run: &mut impl FnMut(&[&str], i32, &'static str) -> Value) {
+    run(&["repo", "add", "lab", "repo"], 0, "repo add");
+    run(&["repo", "list"], 0, "repo list");
+    run(&["repo", "check"], 0, "repo check");
+}
+
 /// Adds, changes and removes keys of a sealed repository.
 fn keys(into: &mut BTreeSet<String>) {
     let mut fixture = Fixture::sealed();
@@ -152,6 +159,7 @@ fn every_command_answers_in_the_envelope_and_every_field_is_described() {
     run(&["volume", "delete", "-f", "web"], 0, "volume delete");
     deletions(&mut run);
     tokens(&mut run);
+    repositories(&mut run);
     run(&["completions", "bash"], 0, "completions");
     run(&["man", "man"], 0, "man");
     std::fs::write(fixture.path("repo/journal/0000000000000002"), b"rubbish").unwrap();

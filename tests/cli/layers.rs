@@ -10,7 +10,7 @@ const LAYERS: &[&[&str]] = &[
     &["exit", "hints", "host"],
     &["units"],
     // What is printed: JSON, and text for people.
-    &["json/bench", "json/key", "json/server", "json/snapshot"],
+    &["json/bench", "json/key", "json/repo", "json/server", "json/snapshot"],
     &["json/log", "json/prune", "json/upkeep", "json/volume"],
     &["json"],
     &["ui/out"],
@@ -47,6 +47,8 @@ const LAYERS: &[&[&str]] = &[
         "commands/markdown",
         "commands/parity",
         "commands/repair",
+        "commands/repo/add",
+        "commands/repo/list",
         "commands/restore",
         "commands/serve",
         "commands/snapshot/copy",
@@ -69,8 +71,8 @@ const LAYERS: &[&[&str]] = &[
         "commands/volume/get",
         "commands/volume/snapshot",
     ],
-    &["commands/snapshot/prune", "commands/volume/list"],
-    &["commands/key", "commands/snapshot", "commands/volume"],
+    &["commands/repo/check", "commands/snapshot/prune", "commands/volume/list"],
+    &["commands/key", "commands/repo", "commands/snapshot", "commands/volume"],
     &["args"],
     &["fuzzing"],
 ];

@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod bench;
 #[cfg(test)]
+mod buckets;
+#[cfg(test)]
 mod catalog;
 #[cfg(test)]
 mod clock;

@@ -74,6 +74,22 @@ impl Bucket {
         self
     }
 
+    /// Returns the same bucket, where objects that are being written are kept in other storage of
+    /// this machine.
+    #[must_use]
+    pub fn with_spool(self, spool: Arc<dyn Storage>) -> Self {
+        Self { spool, ..self }
+    }
+
+    /// Returns all names below the prefix up to their first `/`, whoever has put them there.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn entries(&self) -> io::Result<Vec<String>> {
+        let listed = self.remote.wait(self.remote.entries());
+        listed.map_err(|trouble| self.remote.error(&trouble, Verb::List, ""))
+    }
+
     /// Returns its address.
     #[must_use]
     pub fn address(&self) -> &Address {
@@ -332,6 +348,19 @@ mod tests {
         assert_eq!(bucket.list("packs").unwrap(), [""; 0]);
         assert_eq!(read(&bucket, "damaged/1").unwrap(), b"one");
         assert_eq!(bucket.rename("packs/1", "damaged/3").unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn entries_are_objects_and_directories_of_anybody() {
+        let double = Double::default();
+        let bucket = double.bucket(LONG);
+        assert_eq!(bucket.entries().unwrap(), [""; 0]);
+        for name in ["config", "packs/1", "packs/2", "photos/1/2"] {
+            bucket.put_new(name, b"x", "").unwrap();
+        }
+        let mut entries = bucket.entries().unwrap();
+        entries.sort_unstable();
+        assert_eq!(entries, ["config", "packs", "photos"]);
     }
 
     #[test]

@@ -172,6 +172,20 @@ impl Remote {
         self.attempts.run(0, delete).await
     }
 
+    /// Returns the names below the prefix up to their first `/`.
+    pub(crate) async fn entries(&self) -> Result<Vec<String>, Trouble> {
+        let key = self.address.key("");
+        let prefix = (!key.is_empty()).then(|| self.path("")).transpose()?;
+        let list = async |_| Ok(self.store.list_with_delimiter(prefix.as_ref()).await?);
+        let listed = self.attempts.run(LIST_BYTES, list).await?;
+        let objects = listed.objects.into_iter().map(|object| object.location);
+        let start = if key.is_empty() { 0 } else { key.len() + 1 };
+        let named = objects.chain(listed.common_prefixes).filter_map(|path| {
+            Some(path.as_ref().get(start..)?.trim_end_matches('/').to_owned()).filter(|name| !name.is_empty())
+        });
+        Ok(named.collect())
+    }
+
     /// Returns the objects in a directory that come after a name there (all, for the empty one), each
     /// with its name there.
     pub(crate) async fn list(&self, dir: &str, after: &str) -> Result<Vec<(String, ObjectMeta)>, Trouble> {

@@ -1,8 +1,10 @@
 //! The context of every command: the terminal and the repository.
 
+use std::cell::OnceCell;
+use std::ffi::OsStr;
+use std::ffi::OsString;
 use std::path::Path;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use icecore::Error;
 use icecore::ErrorKind;
@@ -12,9 +14,12 @@ use icecore::repository::ParityScheme;
 use icecore::repository::Repository;
 use icecore::repository::Session;
 use icecore::repository::Unlock;
-use icecore::storage::FsStorage;
+use icecore::storage;
 use icecore_host::keys;
 use icecore_host::keys::sources::Sources;
+use icecore_host::places::Address;
+use icecore_host::places::BucketOptions;
+use icecore_host::places::Location;
 use icecore_host::repository;
 use icecore_host::repository::COMMAND_LINE;
 use icecore_host::repository::NewRepository;
@@ -28,56 +33,102 @@ pub(crate) struct App {
     pub(crate) ui: Ui,
     /// The model of the command line, to generate completions and pages from it.
     pub(crate) model: fn() -> clap::Command,
-    /// The repository's directory, if the user named one.
-    pub(crate) repo: Option<PathBuf>,
+    /// The address of the repository, if the user named one.
+    repo: Option<OsString>,
+    /// The place that it leads to, once somebody has asked.
+    place: OnceCell<Place>,
 }
 
 /// The place of the repository.
 #[derive(Debug, Clone)]
 pub(crate) struct Place {
-    /// The directory.
-    pub(crate) dir: PathBuf,
+    /// Where it is.
+    pub(crate) at: Location,
+    /// How the user called it, for advice.
+    called: String,
     /// Whether this is the default place.
     pub(crate) is_default: bool,
 }
 
 impl Place {
+    /// Returns the place that an address leads to.
+    ///
+    /// # Errors
+    /// `InvalidInput` if it is no address; `NotFound` if it is a name that nothing has.
+    pub(crate) fn at(address: &OsStr) -> Result<Self> {
+        let at = host::surroundings().locate(&Address::parse(address)?, &BucketOptions::default())?;
+        Ok(Self { at, called: address.display().to_string(), is_default: false })
+    }
+
     /// Returns whether the place holds no repository yet.
     ///
     /// # Errors
-    /// `PermissionDenied` if the directory cannot be searched: then the answer is unknown.
+    /// `PermissionDenied` if it cannot be searched: then the answer is unknown.
     pub(crate) fn is_vacant(&self) -> Result<bool> {
-        repository::is_vacant(&self.dir)
+        self.at.is_vacant()
     }
 
     fn missing(&self) -> Error {
-        let dir = self.dir.display();
-        let error = Error::new(ErrorKind::NotFound, format!("there is no repository in {dir}"));
+        let error = Error::new(ErrorKind::NotFound, format!("there is no repository in {}", self.at));
         error.with_hint(if self.is_default {
-            "the first `icecore snapshot create IMAGE` creates it; --repo DIR or ICECORE_REPO names another"
+            "the first `icecore snapshot create IMAGE` creates it; --repo or ICECORE_REPO names another"
                 .to_owned()
         } else {
-            format!("create one with `icecore --repo {dir} init`, or check the directory")
+            let (called, kind) = (&self.called, self.at.kind());
+            format!("create one with `icecore --repo {called} init`, or check the {kind}")
         })
     }
 }
 
 impl App {
+    /// Returns the context of a command for a repository at this address.
+    pub(crate) fn new(ui: Ui, model: fn() -> clap::Command, repo: Option<OsString>) -> Self {
+        Self { ui, model, repo, place: OnceCell::new() }
+    }
+
+    /// Returns the address of the repository, if the user named one.
+    ///
+    /// # Errors
+    /// `InvalidInput` if it is none.
+    pub(crate) fn address(&self) -> Result<Option<Address>> {
+        let Some(text) = &self.repo else { return Ok(None) };
+        let address = Address::parse(text).map_err(|error| match text.is_empty() {
+            true => Error::new(ErrorKind::InvalidInput, "--repo or ICECORE_REPO is empty")
+                .with_hint("name a repository, or `unset ICECORE_REPO` to use the default one"),
+            false => error,
+        })?;
+        Ok(Some(address))
+    }
+
     /// Returns the place of the repository, which may not exist yet.
     pub(crate) fn place(&self) -> Result<Place> {
-        if let Some(dir) = &self.repo {
-            icecore::repository::check_directory(dir).map_err(|error| match dir.as_os_str().is_empty() {
-                true => Error::new(ErrorKind::InvalidInput, "--repo or ICECORE_REPO is empty")
-                    .with_hint("name a directory, or `unset ICECORE_REPO` to use the default repository"),
-                false => error,
-            })?;
-            return Ok(Place { dir: dir.clone(), is_default: false });
+        if let Some(place) = self.place.get() {
+            return Ok(place.clone());
         }
-        let home = host::data_home().ok_or_else(|| {
-            Error::new(ErrorKind::InvalidInput, "HOME is not set, so there is no default repository")
-                .with_hint("name one with --repo DIR or ICECORE_REPO")
-        })?;
-        Ok(Place { dir: home.join("icecore"), is_default: true })
+        let place = match self.address()? {
+            Some(address) => Place {
+                at: host::surroundings().locate(&address, &BucketOptions::default())?,
+                called: self.repo.as_deref().unwrap_or_default().display().to_string(),
+                is_default: false,
+            },
+            None => {
+                let home = host::data_home().ok_or_else(|| {
+                    Error::new(ErrorKind::InvalidInput, "HOME is not set, so there is no default repository")
+                        .with_hint("name one with --repo or ICECORE_REPO")
+                })?;
+                let dir = home.join("icecore");
+                Place { called: dir.display().to_string(), at: Location::directory(dir), is_default: true }
+            }
+        };
+        Ok(self.place.get_or_init(|| place).clone())
+    }
+
+    /// Returns the directory of a volume's files on this machine.
+    ///
+    /// # Errors
+    /// Those of finding the repository.
+    pub(crate) fn volume_dir(&self, repo: &Repository, volume: &str) -> Result<PathBuf> {
+        Ok(self.place()?.at.local_root()?.join(icecore::volume::volume_dir(repo, volume)))
     }
 
     /// Refuses to write to a path inside a repository, by whatever name the path reaches it.
@@ -86,36 +137,33 @@ impl App {
     /// `InvalidInput` if it does.
     pub(crate) fn check_outside(&self, path: &Path) -> Result<()> {
         let own = self.place().ok();
-        icecore::image::check_outside_repository(path, own.as_ref().map(|place| &*place.dir))
+        icecore::image::check_outside_repository(path, own.as_ref().map(|place| place.at.guarded()))
     }
 
     /// Opens the repository. Warns if a password is set, and it is plain.
     pub(crate) fn open(&self) -> Result<Repository> {
         let sources = host::key_sources();
         let repo = self.open_with(&sources)?;
-        warn_if_plain(self.ui, &repo, &self.place()?.dir, &sources);
+        warn_if_plain(self.ui, &repo, &self.place()?.at, &sources);
         Ok(repo)
     }
 
     /// Opens the repository with a password or an identity from these sources.
     pub(crate) fn open_with(&self, sources: &Sources) -> Result<Repository> {
         let place = self.place()?;
-        if place.is_vacant()? {
-            return Err(place.missing());
-        }
-        self.ui.detail(&format!("repository: {}", place.dir.display()));
-        repository::open_with(&place.dir, COMMAND_LINE, unlock(self.ui, of_dir(sources, &place.dir)))
+        self.ui.detail(&format!("repository: {}", place.at));
+        open_at(self.ui, &place, sources)
     }
 
-    /// Returns the repository's storage and a new session, to work where it cannot be opened.
-    pub(crate) fn storage(&self) -> Result<(Arc<FsStorage>, Session)> {
+    /// Returns the repository's place and a new session, to work where it cannot be opened.
+    pub(crate) fn storage(&self) -> Result<(storage::Place, Session)> {
         let place = self.place()?;
         if place.is_vacant()? {
             return Err(place.missing());
         }
-        let unlock = unlock(self.ui, of_dir(&host::key_sources(), &place.dir));
+        let unlock = unlock(self.ui, of_place(&host::key_sources(), &place.at));
         let session = Session { unlock, ..repository::session(COMMAND_LINE) };
-        Ok((Arc::new(FsStorage::new(&place.dir)), session))
+        Ok((place.at.place()?, session))
     }
 
     /// Opens the repository, or creates the default one if it does not exist yet. Returns whether
@@ -130,32 +178,31 @@ impl App {
         let (repo, made) = if sources.are_set() {
             forbid_core_dumps(self.ui);
             let unlock = unlock(self.ui, sources.clone());
-            repository::open_or_init_sealed(&place.dir, COMMAND_LINE, new, &sources, unlock)?
+            repository::open_or_init_sealed(&place.at, COMMAND_LINE, new, &sources, unlock)?
         } else {
-            repository::open_or_init(&place.dir, COMMAND_LINE, new)?
+            repository::open_or_init(&place.at, COMMAND_LINE, new)?
         };
         if made {
             let kind = if sources.are_set() { "sealed" } else { "plain" };
-            self.ui.note(&format!("created a {kind} repository in {}", place.dir.display()));
+            self.ui.note(&format!("created a {kind} repository in {}", place.at));
         }
         Ok((repo, made))
     }
 }
 
-/// Returns the same sources, which name the directory when they ask for a password.
-pub(crate) fn of_dir(sources: &Sources, dir: &Path) -> Sources {
-    sources.clone().of(format!("the repository in {}", dir.display()))
+/// Returns the same sources, which name the place when they ask for a password.
+pub(crate) fn of_place(sources: &Sources, at: &Location) -> Sources {
+    sources.clone().of(format!("the repository in {at}"))
 }
 
 /// Warns if a password is set for a repository, and it is plain: somebody may have put it in the
 /// place of a sealed one.
-pub(crate) fn warn_if_plain(ui: Ui, repo: &Repository, dir: &Path, sources: &Sources) {
+pub(crate) fn warn_if_plain(ui: Ui, repo: &Repository, at: &Location, sources: &Sources) {
     let is_plain = icecore::keys::master_key(repo).is_err();
     if let Some(source) = sources.first_set().filter(|_| is_plain) {
         ui.warn(&format!(
-            "{source} is set, but the repository in {} is plain: everybody who can read its files can read its data\n  \
+            "{source} is set, but the repository in {at} is plain: everybody who can read its files can read its data\n  \
              hint: if it was sealed before, somebody has replaced it; otherwise unset {source}",
-            dir.display()
         ));
     }
 }
@@ -176,32 +223,38 @@ fn forbid_core_dumps(ui: Ui) {
     }
 }
 
-/// Opens a repository other than the command's, with a password or an identity from these sources.
-pub(crate) fn open_other(ui: Ui, dir: &Path, sources: &Sources) -> Result<Repository> {
-    icecore::repository::check_directory(dir)?;
-    let place = Place { dir: dir.to_owned(), is_default: false };
+/// Opens the repository in a place with a password or an identity from these sources. Warns if only
+/// another machine may write to it.
+pub(crate) fn open_at(ui: Ui, place: &Place, sources: &Sources) -> Result<Repository> {
     if place.is_vacant()? {
-        Err(place.missing())
-    } else {
-        repository::open_with(dir, COMMAND_LINE, unlock(ui, of_dir(sources, dir)))
+        return Err(place.missing());
     }
+    let at = &place.at;
+    let repo = repository::open_with(at, COMMAND_LINE, unlock(ui, of_place(sources, at)))?;
+    if let Some(host) = at.only_writer()? {
+        ui.warn(&format!(
+            "only the machine {host} may write to the repository in {at}: its store does not keep apart what several write\n  \
+             hint: read it from here, and nothing else"
+        ));
+    }
+    Ok(repo)
 }
 
-/// Creates a sealed repository in `dir`, which must be empty or missing.
+/// Creates a sealed repository in a place, which must be empty or missing.
 pub(crate) fn make_sealed_at(
     ui: Ui,
-    dir: &Path,
+    at: &Location,
     level: i32,
     parity: Option<ParityScheme>,
     sources: &Sources,
 ) -> Result<Repository> {
     forbid_core_dumps(ui);
     let new = NewRepository { created_unix_ms: host::now_unix_ms(), level, parity };
-    repository::init_sealed(dir, COMMAND_LINE, new, &of_dir(sources, dir))
+    repository::init_sealed(at, COMMAND_LINE, new, &of_place(sources, at))
 }
 
-/// Creates a plain repository in `dir`, which must be empty or missing.
-pub(crate) fn make_at(dir: &Path, level: i32, parity: Option<ParityScheme>) -> Result<Repository> {
+/// Creates a plain repository in a place, which must be empty or missing.
+pub(crate) fn make_at(at: &Location, level: i32, parity: Option<ParityScheme>) -> Result<Repository> {
     let new = NewRepository { created_unix_ms: host::now_unix_ms(), level, parity };
-    repository::init(dir, COMMAND_LINE, new)
+    repository::init(at, COMMAND_LINE, new)
 }

@@ -1,7 +1,6 @@
 //! The arguments of the program, and what runs for them.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::CommandFactory;
@@ -23,6 +22,7 @@ use crate::commands::man::ManArgs;
 use crate::commands::markdown::MarkdownArgs;
 use crate::commands::parity::ParityArgs;
 use crate::commands::repair::RepairArgs;
+use crate::commands::repo::RepoArgs;
 use crate::commands::restore::RestoreArgs;
 #[cfg(feature = "server")]
 use crate::commands::serve::ServeArgs;
@@ -63,8 +63,9 @@ struct Cli {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Global options")]
 struct GlobalArgs {
-    /// The repository's directory [default: icecore in your data directory]
-    #[arg(long, global = true, value_name = "DIR", env = "ICECORE_REPO", hide_env_values = true,
+    /// The repository: a directory, s3://BUCKET/PREFIX, gs://BUCKET/PREFIX, az://CONTAINER/PREFIX, or
+    /// @NAME (see `icecore repo`) [default: icecore in your data directory]
+    #[arg(long, global = true, value_name = "REPO", env = "ICECORE_REPO", hide_env_values = true,
           value_hint = clap::ValueHint::DirPath)]
     repo: Option<OsString>,
     /// The format of results
@@ -91,6 +92,7 @@ enum Command {
     Volume(VolumeArgs),
     Log(LogArgs),
     Key(KeyArgs),
+    Repo(RepoArgs),
     #[cfg(feature = "server")]
     Serve(ServeArgs),
     #[cfg(feature = "server")]
@@ -117,6 +119,7 @@ impl Command {
             Self::Volume(args) => args.words(),
             Self::Log(_) => "log",
             Self::Key(args) => args.words(),
+            Self::Repo(args) => args.words(),
             #[cfg(feature = "server")]
             Self::Serve(_) => "serve",
             #[cfg(feature = "server")]
@@ -142,6 +145,7 @@ impl Command {
             Self::Volume(args) => args.run(app),
             Self::Log(args) => args.run(app),
             Self::Key(args) => args.run(app),
+            Self::Repo(args) => args.run(app),
             #[cfg(feature = "server")]
             Self::Serve(args) => args.run(app),
             #[cfg(feature = "server")]
@@ -176,11 +180,10 @@ pub(crate) fn main() -> ExitCode {
         verbose: cli.global.verbose,
         progress: !cli.global.no_progress,
     };
-    let repo = cli.global.repo.map(PathBuf::from);
     if cli.command.words().ends_with("serve") {
         host::share_one_heap();
     }
-    let app = App { ui, model: Cli::command, repo };
+    let app = App::new(ui, Cli::command, cli.global.repo);
     let code = match host::start_workers().and_then(|()| cli.command.run(&app)) {
         Ok(verdict) => verdict.exit_code(),
         Err(error) => {

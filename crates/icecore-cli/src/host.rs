@@ -28,6 +28,7 @@ use icecore_host::keys::Ask;
 use icecore_host::keys::prompt;
 use icecore_host::keys::sources;
 use icecore_host::keys::sources::Sources;
+use icecore_host::places::Environment;
 use jiff::tz::TimeZone;
 use rustix::fs::Mode;
 use signal_hook::consts::SIGHUP;
@@ -79,6 +80,11 @@ pub(crate) fn random_u64() -> u64 {
 pub(crate) fn key_sources() -> Sources {
     let ask = prompt::has_terminal().then(|| Arc::new(prompt::ask) as Ask);
     Sources::new(sources::environment(), ask)
+}
+
+/// Returns what decides where repositories are.
+pub(crate) fn surroundings() -> Environment {
+    Environment::new(sources::environment())
 }
 
 /// Returns the arguments of the process, without its name.

@@ -1,7 +1,5 @@
-//! Repositories in directories: opened, and made where there is none.
+//! Repositories: opened, and made where there is none.
 
-use std::io;
-use std::path::Path;
 use std::sync::Arc;
 
 use age::secrecy::zeroize::Zeroizing;
@@ -18,7 +16,6 @@ use icecore::repository::Secrets;
 use icecore::repository::Session;
 use icecore::repository::SlotId;
 use icecore::repository::Unlock;
-use icecore::storage::FsStorage;
 
 use crate::clock::new_id;
 use crate::clock::random_id;
@@ -26,6 +23,7 @@ use crate::clock::system_unix_ms;
 use crate::keys::content::SlotContent;
 use crate::keys::sources::Sources;
 use crate::machine::host_name;
+use crate::places::Location;
 
 /// The program at work, as the log of a repository names it: the command line.
 pub const COMMAND_LINE: &str = concat!("icecore ", env!("CARGO_PKG_VERSION"));
@@ -54,21 +52,21 @@ pub fn session(program: &str) -> Session {
     }
 }
 
-/// Opens the repository in a directory, for `program`.
+/// Opens the repository at a location, for `program`.
 ///
 /// # Errors
 /// `NotFound` if there is none; `Unsupported` if this program cannot read it.
-pub fn open(dir: &Path, program: &str) -> Result<Repository> {
-    Repository::open(Arc::new(FsStorage::new(dir)), session(program))
+pub fn open(at: &Location, program: &str) -> Result<Repository> {
+    open_with(at, program, Unlock::none())
 }
 
-/// Opens the repository in a directory, for `program`. If it is sealed, `unlock` opens a key slot of
+/// Opens the repository at a location, for `program`. If it is sealed, `unlock` opens a key slot of
 /// it: see [`crate::keys::unlock`].
 ///
 /// # Errors
 /// As [`open`]; `PermissionDenied` if nothing opens it.
-pub fn open_with(dir: &Path, program: &str, unlock: Unlock) -> Result<Repository> {
-    Repository::open(Arc::new(FsStorage::new(dir)), Session { unlock, ..session(program) })
+pub fn open_with(at: &Location, program: &str, unlock: Unlock) -> Result<Repository> {
+    Repository::open(at.place()?, Session { unlock, ..session(program) })
 }
 
 /// Opens a repository once more, for `program`, so that what is done with one handle does not wait
@@ -80,61 +78,55 @@ pub fn open_beside(repo: &Repository, program: &str) -> Result<Repository> {
     repo.open_beside(session(program))
 }
 
-/// Makes a sealed repository in a directory that is empty or missing. Its first key slot is for the
+/// Makes a sealed repository at a location that is empty or missing. Its first key slot is for the
 /// first of the sources that is set.
 ///
 /// # Errors
 /// As [`init`], and those of the sources.
-pub fn init_sealed(dir: &Path, program: &str, new: NewRepository, sources: &Sources) -> Result<Repository> {
-    let options = sealed_options(dir, new, sources)?;
-    Repository::init(Arc::new(FsStorage::new(dir)), session(program), &options)
+pub fn init_sealed(
+    at: &Location,
+    program: &str,
+    new: NewRepository,
+    sources: &Sources,
+) -> Result<Repository> {
+    at.check_free()?;
+    make(at, program, &sealed_options(new, sources)?)
 }
 
-/// Opens the repository in a directory, and makes a sealed one where there is none. Returns whether
+/// Opens the repository at a location, and makes a sealed one where there is none. Returns whether
 /// it was made.
 ///
 /// # Errors
 /// As [`open_with`] and [`init_sealed`].
 pub fn open_or_init_sealed(
-    dir: &Path,
+    at: &Location,
     program: &str,
     new: NewRepository,
     sources: &Sources,
     unlock: Unlock,
 ) -> Result<(Repository, bool)> {
-    let options = sealed_options(dir, new, sources)?;
-    let session = Session { unlock, ..session(program) };
-    Repository::open_or_init(Arc::new(FsStorage::new(dir)), session, &options)
+    at.check_free()?;
+    make_or_open(at, program, &sealed_options(new, sources)?, unlock)
 }
 
-/// Makes a repository in a directory that is empty or missing.
+/// Makes a repository at a location that is empty or missing.
 ///
 /// # Errors
-/// `AlreadyExists` if there is one, or anything else; `InvalidInput` if the directory is inside of
+/// `AlreadyExists` if there is one, or anything else; `InvalidInput` if a directory is inside of
 /// a repository.
-pub fn init(dir: &Path, program: &str, new: NewRepository) -> Result<Repository> {
-    Repository::init(Arc::new(FsStorage::new(dir)), session(program), &options(dir, new)?)
+pub fn init(at: &Location, program: &str, new: NewRepository) -> Result<Repository> {
+    at.check_free()?;
+    make(at, program, &options(new)?)
 }
 
-/// Opens the repository in a directory, and makes it where there is none. Returns whether it was
+/// Opens the repository at a location, and makes it where there is none. Returns whether it was
 /// made.
 ///
 /// # Errors
 /// As [`open`] and [`init`].
-pub fn open_or_init(dir: &Path, program: &str, new: NewRepository) -> Result<(Repository, bool)> {
-    Repository::open_or_init(Arc::new(FsStorage::new(dir)), session(program), &options(dir, new)?)
-}
-
-/// Tells whether there is no repository in a directory, not even one that has lost its config.
-///
-/// # Errors
-/// `PermissionDenied` if the directory cannot be searched: then nothing is known.
-pub fn is_vacant(dir: &Path) -> Result<bool> {
-    match dir.join("config").try_exists() {
-        Ok(there) => Ok(!there && !icecore::repository::has_lost_config(Arc::new(FsStorage::new(dir)))),
-        Err(error) if error.kind() == io::ErrorKind::NotADirectory => Ok(true),
-        Err(error) => Err(looking(dir, error)),
-    }
+pub fn open_or_init(at: &Location, program: &str, new: NewRepository) -> Result<(Repository, bool)> {
+    at.check_free()?;
+    make_or_open(at, program, &options(new)?, Unlock::none())
 }
 
 /// Returns 32 random bytes, for a key or a token.
@@ -149,13 +141,42 @@ pub fn secret() -> Result<[u8; 32]> {
     Ok(secret)
 }
 
-fn options(dir: &Path, new: NewRepository) -> Result<InitOptions> {
-    icecore::image::check_outside_repository(&dir.join(".."), None)?;
-    if let Some(name) = stranger(dir)? {
-        let message = format!("{} is not a repository, and is not empty: it contains {name}", dir.display());
-        return Err(Error::new(ErrorKind::AlreadyExists, message)
-            .with_hint("name a repository, or a new or an empty directory"));
+/// Opens the repository, or makes it. Of several that try it at once, one makes it and the others
+/// open that.
+fn make_or_open(
+    at: &Location,
+    program: &str,
+    options: &InitOptions,
+    unlock: Unlock,
+) -> Result<(Repository, bool)> {
+    match make(at, program, options) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            Ok((open_with(at, program, unlock)?, false))
+        }
+        made => Ok((made?, true)),
     }
+}
+
+fn make(at: &Location, program: &str, options: &InitOptions) -> Result<Repository> {
+    let beginning = at.begin()?;
+    let made = Repository::init(beginning.place.clone(), session(program), options)?;
+    if beginning.temporary.is_none() {
+        return Ok(made);
+    }
+    // Now that it is there, it is known where its local files belong.
+    drop(made);
+    drop(beginning);
+    let unlock = match &options.secrets {
+        Secrets::Plain(_) => Unlock::none(),
+        Secrets::Sealed(master, _) => {
+            let master = Arc::clone(master);
+            Unlock::new(move |_, _| Ok(MasterKey::new(master.expose())))
+        }
+    };
+    open_with(at, program, unlock)
+}
+
+fn options(new: NewRepository) -> Result<InitOptions> {
     let NewRepository { created_unix_ms, level, parity } = new;
     Ok(InitOptions {
         id: RepositoryId(random_id()),
@@ -166,33 +187,11 @@ fn options(dir: &Path, new: NewRepository) -> Result<InitOptions> {
     })
 }
 
-fn sealed_options(dir: &Path, new: NewRepository, sources: &Sources) -> Result<InitOptions> {
-    let mut options = options(dir, new)?;
+fn sealed_options(new: NewRepository, sources: &Sources) -> Result<InitOptions> {
+    let mut options = options(new)?;
     let key = Zeroizing::new(secret()?);
     let content = SlotContent { repository: options.id, master: MasterKey::new(&key) };
     let slot = KeySlot { id: SlotId(new_id()), bytes: sources.new_slot(&content)? };
     options.secrets = Secrets::Sealed(Arc::new(content.master), slot);
     Ok(options)
-}
-
-/// Returns the name of something in a directory that cannot be part of a repository. What another
-/// program that makes one at this moment has there, or one that was killed while it did, can be.
-fn stranger(dir: &Path) -> Result<Option<String>> {
-    let entries = match std::fs::read_dir(dir) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(looking(dir, error)),
-    };
-    let mut names = entries.filter_map(|entry| Some(entry.ok()?.file_name().to_string_lossy().into_owned()));
-    Ok(names.find(|name| !icecore::repository::may_be_in_a_repository(name)))
-}
-
-fn looking(dir: &Path, error: io::Error) -> Error {
-    let doing = format!("looking for a repository in {}", dir.display());
-    match error.kind() {
-        io::ErrorKind::PermissionDenied => Error::io(doing, error).with_hint(
-            "the directory or one above it belongs to another user: run as that user, or choose another place",
-        ),
-        _ => Error::io(doing, error),
-    }
 }

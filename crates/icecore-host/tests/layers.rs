@@ -13,6 +13,13 @@ const LAYERS: &[&[&str]] = &[
     &["keys/sources"],
     &["keys/unlock"],
     &["keys/manage"],
+    &["places/address", "places/beginning", "places/store"],
+    &["places/named"],
+    &["places/adding"],
+    &["places/bucket"],
+    &["places/location"],
+    &["places/environment"],
+    &["places"],
     &["repository"],
     // Of a server.
     &["cron"],

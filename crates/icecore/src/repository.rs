@@ -348,6 +348,29 @@ pub fn may_be_in_a_repository(name: &str) -> bool {
     layout::ROOT.contains(&name) || name == "lost+found"
 }
 
+/// What a repository says of itself without its keys. Nothing of it is proven.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct About {
+    /// Its id.
+    pub id: RepositoryId,
+    /// Whether it is sealed.
+    pub is_sealed: bool,
+    /// The bytes of its config, which never change, and differ from those of all other repositories.
+    pub config: Vec<u8>,
+}
+
+/// Returns what the repository in a place says of itself, to tell it from others. It may still be one
+/// that cannot be opened.
+///
+/// # Errors
+/// `NotFound` if there is none; `Corrupt` if its config is lost or damaged; `Unsupported` if it needs
+/// another version of this program.
+pub fn about(place: impl Into<Place>) -> Result<About> {
+    let config = config::read_bytes(&*place.into().objects)?;
+    let (id, is_sealed) = config::told(&config)?;
+    Ok(About { id, is_sealed, config })
+}
+
 /// Tells whether a repository has lost its config, so that its directory looks as if it held none.
 pub fn has_lost_config(place: impl Into<Place>) -> bool {
     config::is_lost(&*place.into().objects)

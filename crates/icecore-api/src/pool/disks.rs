@@ -33,7 +33,7 @@ pub(crate) struct Disks {
 }
 
 impl Disks {
-    /// Returns the disks of the repository in a directory. All regions share `cache` for the data
+    /// Returns the disks of a repository with the local files in a directory. All regions share `cache` for the data
     /// read from them.
     pub(super) fn new(dir: PathBuf, repo: Arc<Repository>, cache: Arc<BlockCache>) -> Self {
         Self { dir, repo, cache, slots: Mutex::default() }
@@ -123,6 +123,7 @@ mod tests {
     use icecore::volume::VolumeSnapshotOptions;
     use icecore_host::clock::new_id;
     use icecore_host::control;
+    use icecore_host::places::Location;
     use icecore_host::repository::NewRepository;
 
     use super::*;
@@ -132,7 +133,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let repository = dir.path().join("here");
         let new = NewRepository { created_unix_ms: 0, level: DEFAULT_LEVEL, parity: None };
-        let repo = Arc::new(repository::init(&repository, SERVER, new).unwrap());
+        let repo = Arc::new(repository::init(&Location::directory(&repository), SERVER, new).unwrap());
         let disks = Disks::new(repository.clone(), Arc::clone(&repo), BlockCache::usual());
         let options = VolumeOptions {
             id: VolumeId(new_id()),

@@ -16,7 +16,7 @@ use icecore_host::keys::unlock;
 /// names for it, else its own credential of systemd, else what is set for the whole process. A server
 /// asks nobody.
 pub(super) fn sources(slug: &str, config: &RegionConfig, environment: Lookup) -> Sources {
-    let of = format!("the repository in {}", config.repository.display());
+    let of = format!("the repository in {}", config.repository);
     let credential = || {
         let dir = environment("CREDENTIALS_DIRECTORY").filter(|dir| !dir.is_empty())?;
         let file = PathBuf::from(dir).join(format!("icecore-password-{slug}"));

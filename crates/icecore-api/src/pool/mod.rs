@@ -26,6 +26,8 @@ use icecore::repository::Repository;
 use icecore::snapshot::BlockCache;
 use icecore_host::config::RegionConfig;
 use icecore_host::keys::sources;
+use icecore_host::places::Environment;
+use icecore_host::places::Location;
 use icecore_host::repository;
 use icecore_host::repository::NewRepository;
 use icecore_host::repository::SERVER;
@@ -52,6 +54,8 @@ pub(crate) struct Pool {
     pub(crate) name: String,
     /// Whether clients can create volumes in it.
     pub(crate) storage: bool,
+    at: Location,
+    /// The directory with the local files of the repository.
     dir: PathBuf,
     repo: Arc<Repository>,
     /// The account on whose behalf this handle is used.
@@ -69,24 +73,34 @@ impl Pool {
     pub(crate) fn open(
         slug: &str,
         config: &RegionConfig,
+        state_dir: &Path,
         cache: Arc<BlockCache>,
         now_unix_ms: i64,
     ) -> Result<Self> {
-        let dir = config.repository.clone();
         let in_region = |error: Error| error.in_context(format!("region {slug}"));
         let new = NewRepository { created_unix_ms: now_unix_ms, level: DEFAULT_LEVEL, parity: None };
         let sources = keys::sources(slug, config, sources::environment());
         let unlock = keys::unlock(slug, sources.clone());
-        let opened = match repository::is_vacant(&dir) {
+        let environment = Environment::new(sources::environment()).with_state_in(state_dir.to_owned());
+        let at = environment.locate(&config.repository, &config.bucket).map_err(in_region)?;
+        let opened = match at.is_vacant() {
             Ok(true) if sources.are_set() => {
                 keys::forbid_core_dumps();
-                let made = repository::open_or_init_sealed(&dir, SERVER, new, &sources, unlock.clone());
+                let made = repository::open_or_init_sealed(&at, SERVER, new, &sources, unlock.clone());
                 made.map(|(repo, _)| repo)
             }
-            Ok(true) => repository::open_or_init(&dir, SERVER, new).map(|(repo, _)| repo),
-            _ => repository::open_with(&dir, SERVER, unlock.clone()),
+            Ok(true) => repository::open_or_init(&at, SERVER, new).map(|(repo, _)| repo),
+            _ => repository::open_with(&at, SERVER, unlock.clone()),
         };
         let repo = Arc::new(opened.map_err(in_region)?);
+        let dir = at.local_root().map_err(in_region)?;
+        if let Some(host) = at.only_writer().map_err(in_region)? {
+            tracing::warn!(
+                region = slug,
+                host,
+                "only that machine may write to the repository: its store does not keep apart what several write"
+            );
+        }
         if sources.are_set() && icecore::keys::master_key(&repo).is_err() {
             tracing::warn!(
                 region = slug,
@@ -98,6 +112,7 @@ impl Pool {
             name: config.name.clone(),
             storage: config.storage,
             disks: Arc::new(Disks::new(dir.clone(), Arc::clone(&repo), Arc::clone(&cache))),
+            at,
             dir,
             repo,
             account: None,
@@ -157,8 +172,8 @@ impl Pool {
         self.changes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns the bytes that the repository and its volumes take on disk. Files that cannot be
-    /// inspected do not count.
+    /// Returns the bytes that the repository and its volumes take on disk; of a repository in a
+    /// bucket, those of its local files. Files that cannot be inspected do not count.
     pub(crate) fn disk_bytes(&self) -> u64 {
         bytes_below(&self.dir)
     }
@@ -166,9 +181,11 @@ impl Pool {
     /// Checks that the repository can be read: its disk is mounted, and is not that of another
     /// repository.
     pub(crate) fn check_readable(&self) -> Result<()> {
-        // The open repository stays readable where its directory was moved to.
-        let path = self.dir.join("config");
-        fs::read(&path).map_err(|error| Error::io(format!("reading {}", path.display()), error))?;
+        if let Some(dir) = self.at.as_directory() {
+            // The open repository stays readable where its directory was moved to.
+            let path = dir.join("config");
+            fs::read(&path).map_err(|error| Error::io(format!("reading {}", path.display()), error))?;
+        }
         self.repo.check_in_place()?;
         // A new handle reads the index again. The open one may have an index from before the
         // repository became unreadable.

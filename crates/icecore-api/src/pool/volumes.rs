@@ -118,7 +118,7 @@ struct Known {
 }
 
 impl Volumes {
-    /// Returns the volumes as they are now. `dir` is the repository's.
+    /// Returns the volumes as they are now. `dir` has the repository's local files.
     pub(super) fn now(&self, repo: &Repository, dir: &Path) -> Result<Arc<VolumeTable>> {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // After an error, all is read again.

@@ -76,7 +76,8 @@ fn open_pools(config: &Config, clock: &dyn Clock) -> Result<Pools> {
     let cache = BlockCache::new(cache_bytes.unwrap_or_else(usual_cache_bytes));
     let mut pools = BTreeMap::new();
     for (slug, region) in &config.regions {
-        let pool = Pool::open(slug, region, Arc::clone(&cache), clock.now_unix_ms())?;
+        let pool =
+            Pool::open(slug, region, &config.server.state_dir, Arc::clone(&cache), clock.now_unix_ms())?;
         pools.insert(slug.clone(), Arc::new(pool));
     }
     Ok(pools)

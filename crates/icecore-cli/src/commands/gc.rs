@@ -30,8 +30,16 @@ pub(crate) struct GcArgs {
     reseal: bool,
     /// How long to keep packs that nothing needs in a bucket, where other machines may be reading them, or have just
     /// written them
-    #[arg(long, value_name = "TIME", default_value = "24h", value_parser = units::parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "24h", value_parser = parse_grace)]
     grace: Duration,
+}
+
+/// Parses a duration, which may be none.
+fn parse_grace(text: &str) -> std::result::Result<Duration, String> {
+    match text.trim() {
+        "0" | "0s" | "0min" | "0h" => Ok(Duration::ZERO),
+        text => units::parse_duration(text),
+    }
 }
 
 impl GcArgs {

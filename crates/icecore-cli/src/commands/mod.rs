@@ -12,6 +12,7 @@ pub(crate) mod man;
 pub(crate) mod markdown;
 pub(crate) mod parity;
 pub(crate) mod repair;
+pub(crate) mod repo;
 pub(crate) mod restore;
 #[cfg(feature = "server")]
 pub(crate) mod serve;

@@ -87,8 +87,8 @@ impl RepairArgs {
 }
 
 fn catalog(app: &App, dry_run: bool) -> Result<Verdict> {
-    let (storage, session) = app.storage()?;
-    let report = icecore::maintenance::repair_catalog(storage, session, dry_run)?;
+    let (place, session) = app.storage()?;
+    let report = icecore::maintenance::repair_catalog(place, session, dry_run)?;
     let is_fine = report.mended.is_empty() && report.lost.is_empty() && report.found.is_empty();
     let text = catalog_summary(&report, dry_run);
     app.ui.result(&json::RepairCatalogResult::new(report, dry_run), &text)?;

@@ -5,6 +5,7 @@ mod bench;
 mod key;
 mod log;
 mod prune;
+mod repo;
 #[cfg(feature = "server")]
 mod server;
 mod snapshot;
@@ -25,6 +26,12 @@ pub(crate) use crate::json::key::KeysResult;
 pub(crate) use crate::json::key::slot_state;
 pub(crate) use crate::json::log::LogResult;
 pub(crate) use crate::json::prune::PruneResult;
+pub(crate) use crate::json::repo::Checked;
+pub(crate) use crate::json::repo::NamedRepository;
+pub(crate) use crate::json::repo::RepoAddResult;
+pub(crate) use crate::json::repo::RepoCheckResult;
+pub(crate) use crate::json::repo::RepoListResult;
+pub(crate) use crate::json::repo::Store;
 #[cfg(feature = "server")]
 pub(crate) use crate::json::server::ServerResult;
 #[cfg(feature = "server")]

@@ -12,13 +12,14 @@ use icecore::maintenance::gc::GcTotals;
 use serde::Serialize;
 
 use crate::hints::problem_of;
+use crate::json::repo::Store;
 use crate::json::snapshot::Snapshot;
 use crate::units;
 
 /// The result of `init`.
 #[derive(Serialize)]
 pub(crate) struct InitResult {
-    /// The directory.
+    /// Its address.
     pub(crate) repository: String,
     /// Its id.
     pub(crate) id: String,
@@ -26,6 +27,9 @@ pub(crate) struct InitResult {
     pub(crate) created: Option<String>,
     /// Whether it is sealed.
     pub(crate) sealed: bool,
+    /// What its store keeps, if it is in a bucket.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) store: Option<Store>,
 }
 
 /// The result of `parity`.

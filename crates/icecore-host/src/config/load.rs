@@ -69,7 +69,13 @@ fn read(text: &str, dir: &Path, usual: &Usual) -> Result<Config> {
         below(&mut tls.key);
     }
     for (slug, region) in &mut config.regions {
-        below(&mut region.repository);
+        region.repository.begin_in(dir);
+        #[cfg(feature = "bucket")]
+        for path in region.bucket.credentials_file.iter_mut().chain(&mut region.bucket.ca_file) {
+            if !path.starts_with("~") {
+                below(path);
+            }
+        }
         region.password_file.iter_mut().chain(&mut region.identity_file).for_each(below);
         if region.name.is_empty() {
             region.name.clone_from(slug);
@@ -102,7 +108,6 @@ pub fn check(config: &Config) -> Result<()> {
         return bad(format!("{slug:?} is not a valid region slug"), "use lower-case letters, digits and -");
     }
     let directories = std::iter::once(("server.state_dir".to_owned(), &config.server.state_dir))
-        .chain(config.regions.iter().map(|(slug, it)| (format!("regions.{slug}.repository"), &it.repository)))
         .chain(config.import.folders.iter().map(|folder| ("import.folders".to_owned(), folder)));
     for (key, directory) in directories {
         icecore::repository::check_directory(directory)
@@ -239,11 +244,12 @@ fn check_requests(requests: &RequestConfig) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::places::Address;
 
     #[test]
     fn paths_are_below_the_directory_of_the_file() {
         let config = parse("[regions.local]\nrepository = \"repo\"", Path::new("/etc/icecore")).unwrap();
-        assert_eq!(config.regions["local"].repository, Path::new("/etc/icecore/repo"));
+        assert_eq!(config.regions["local"].repository.to_string(), "/etc/icecore/repo");
         assert_eq!(config.regions["local"].name, "local");
         assert_eq!(config.server.state_dir, Path::new("/etc/icecore/state"));
         assert_eq!(config.first_account(), "local");
@@ -254,7 +260,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("server.toml");
         let usual = Usual {
-            repository: Some(PathBuf::from("/home/ann/repo")),
+            repository: Some(Address::Directory("/home/ann/repo".into())),
             state_dir: Some(PathBuf::from("/home/ann/state")),
         };
         let load_text = |text: &str| {
@@ -264,7 +270,7 @@ mod tests {
         for text in ["", "[server]\njobs = 1", "[regions]"] {
             let config = load_text(text);
             assert_eq!(config.server.state_dir, Path::new("/home/ann/state"), "{text}");
-            assert_eq!(config.regions["local"].repository, Path::new("/home/ann/repo"), "{text}");
+            assert_eq!(config.regions["local"].repository.to_string(), "/home/ann/repo", "{text}");
         }
         let named = load_text("[server]\nstate_dir = \"mine\"\n[regions.x]\nrepository = \"y\"");
         assert_eq!(named.server.state_dir, dir.path().join("mine"));
@@ -313,7 +319,7 @@ mod tests {
             (&of_task("verify", "accounts = [\"local\"]"), "`accounts` has no effect"),
             (&of_task("snapshot", "share = 1.0"), "`share` has no effect with the task `snapshot`"),
             (&of_task("prune", "keep = { last = 1 }\nminutes = 1"), "`minutes` has no effect"),
-            ("[regions.local]\nrepository = \"s3://bucket/x\"", "is a URL"),
+            ("[regions.local]\nrepository = \"sftp://host/x\"", "is a URL"),
             ("[regions.local]\nrepository = \"\"", "is empty"),
             ("[server]\nstate_dir = \"\"\n[regions.local]\nrepository = \"x\"", "server.state_dir"),
             (&of_task("prune", "keep = { within = \"6m\" }"), "months or minutes"),

@@ -13,6 +13,8 @@ use crate::config::operation::MetricsConfig;
 use crate::config::operation::RequestConfig;
 use crate::config::operation::ScheduleConfig;
 use crate::config::operation::TlsConfig;
+use crate::places::Address;
+use crate::places::BucketOptions;
 
 /// The region and the account where none is configured.
 const LOCAL: &str = "local";
@@ -106,8 +108,11 @@ pub struct RegionConfig {
     /// What people call it; its slug where none is given.
     #[serde(default)]
     pub name: String,
-    /// The directory of its repository. It is made where it is missing.
-    pub repository: PathBuf,
+    /// Its repository, which is made where it is missing.
+    pub repository: Address,
+    /// How the bucket is reached, if it is in one.
+    #[serde(default)]
+    pub bucket: BucketOptions,
     /// Whether volumes can be made in it.
     #[serde(default = "yes")]
     pub storage: bool,
@@ -300,7 +305,7 @@ fn usual_sizes() -> Vec<SizeConfig> {
 #[derive(Debug, Clone, Default)]
 pub struct Usual {
     /// The repository of the region `local`.
-    pub repository: Option<PathBuf>,
+    pub repository: Option<Address>,
     /// The state of the user's servers.
     pub state_dir: Option<PathBuf>,
 }
@@ -312,10 +317,11 @@ impl Usual {
     }
 }
 
-fn local_region(repository: PathBuf) -> RegionConfig {
+fn local_region(repository: Address) -> RegionConfig {
     RegionConfig {
         name: LOCAL.to_owned(),
         repository,
+        bucket: BucketOptions::default(),
         storage: true,
         password_file: None,
         identity_file: None,
@@ -325,7 +331,7 @@ fn local_region(repository: PathBuf) -> RegionConfig {
 impl Config {
     /// Returns the configuration where nobody has written one: one repository, as the region
     /// `local`.
-    pub fn of_repository(repository: PathBuf, state_dir: PathBuf) -> Self {
+    pub fn of_repository(repository: Address, state_dir: PathBuf) -> Self {
         Self {
             server: ServerConfig { state_dir, ..ServerConfig::default() },
             regions: BTreeMap::from([(LOCAL.to_owned(), local_region(repository))]),

@@ -131,10 +131,10 @@ impl Config {
         Ok((config, opened.minor))
     }
 
-    /// Tells whether the file seems to be that of a sealed repository. Nothing is proven.
-    pub(crate) fn seems_sealed(bytes: &[u8]) -> Result<bool, DecodeError> {
-        let Body(_, _, features, ..) = ENVELOPE.open_unproven(bytes)?.value()?;
-        Ok(features.incompatible & SEALED != 0)
+    /// Returns the id of the repository, and whether it seems to be sealed. Nothing is proven.
+    pub(crate) fn told(bytes: &[u8]) -> Result<(RepositoryId, bool), DecodeError> {
+        let Body(id, _, features, ..) = ENVELOPE.open_unproven(bytes)?.value()?;
+        Ok((id, features.incompatible & SEALED != 0))
     }
 }
 

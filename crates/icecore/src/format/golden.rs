@@ -1211,8 +1211,8 @@ fn the_config_is_these_bytes() {
         [(config(), None, CONFIG), (sealed_config(), Some(&hasher()), SEALED_CONFIG)]
     {
         assert_eq!(config.encode(hasher).unwrap(), bytes(listing));
+        assert_eq!(Config::told(&bytes(listing)), Ok((config.id, hasher.is_some())));
         assert_eq!(Config::decode(&bytes(listing), hasher), Ok((config, 0)));
-        assert_eq!(Config::seems_sealed(&bytes(listing)), Ok(hasher.is_some()));
     }
     let other = Hasher::new(&[2; 32]);
     for (listing, hasher) in [(CONFIG, Some(&hasher())), (SEALED_CONFIG, None), (SEALED_CONFIG, Some(&other))]

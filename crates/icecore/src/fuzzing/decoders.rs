@@ -64,7 +64,7 @@ pub fn config(bytes: &[u8]) {
     ] {
         let Some(bytes) = bytes else { continue };
         if let Ok((config, minor)) = Config::decode(&bytes, hasher) {
-            assert_eq!(Config::seems_sealed(&bytes), Ok(hasher.is_some()));
+            assert_eq!(Config::told(&bytes).map(|(_, is_sealed)| is_sealed), Ok(hasher.is_some()));
             assert_body(&bytes, config.encode(hasher).ok(), minor > FORMAT_MINOR);
         }
     }

@@ -21,6 +21,7 @@ use crate::stores::slots::Unlock;
 use crate::words::error::Error;
 use crate::words::error::ErrorKind;
 use crate::words::error::Result;
+use crate::words::ids::RepositoryId;
 use crate::words::next_step::NextStep;
 use crate::world::objects::Objects;
 use crate::world::objects::Put;
@@ -39,7 +40,7 @@ pub(crate) struct Opened {
 /// Reads the config. If the repository is sealed, opens a key slot to prove it.
 pub(crate) fn open(objects: &dyn Objects, unlock: &Unlock) -> Result<Opened> {
     let bytes = read_bytes(objects)?;
-    if !Config::seems_sealed(&bytes).map_err(|error| damaged(&error))? {
+    if !told(&bytes)?.1 {
         return opened_plain(&bytes);
     }
     let fits = |id, master: &MasterKey| {
@@ -47,6 +48,11 @@ pub(crate) fn open(objects: &dyn Objects, unlock: &Unlock) -> Result<Opened> {
         config.is_ok_and(|(config, _)| config.id == id)
     };
     opened_sealed(&bytes, slots::master_key(objects, unlock, &fits)?)
+}
+
+/// Returns the id in the bytes of a config, and whether the repository is sealed. Nothing is proven.
+pub(crate) fn told(bytes: &[u8]) -> Result<(RepositoryId, bool)> {
+    Config::told(bytes).map_err(|error| damaged(&error))
 }
 
 /// Returns the config of a plain repository in these bytes.
@@ -69,9 +75,9 @@ pub(crate) fn opened_sealed(bytes: &[u8], master: Arc<MasterKey>) -> Result<Open
 pub(crate) fn read_bytes(objects: &dyn Objects) -> Result<Vec<u8>> {
     read_all(objects.open(layout::CONFIG), CONFIG_BYTES_MAX).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound if is_lost(objects) => lost(),
-        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
-            Error::new(ErrorKind::NotFound, "there is no repository").with_hint(NextStep::InitRepository)
-        }
+        io::ErrorKind::NotFound => no_repository(),
+        // The system says so of a file in the way. A place in a bucket words another problem.
+        io::ErrorKind::NotADirectory if error.get_ref().is_none() => no_repository(),
         _ => Error::stored_io("reading the repository's config", error),
     })
 }
@@ -83,6 +89,8 @@ pub(crate) fn read_bytes(objects: &dyn Objects) -> Result<Vec<u8>> {
 pub(crate) fn write_first(files: &RepositoryFiles, config: &[u8]) -> Result<()> {
     match files.put_new(layout::CONFIG, config)? {
         Put::Made => Ok(()),
+        // Somebody has completed it.
+        Put::Exists if read_bytes(&*files.place.objects).is_ok_and(|there| there == config) => Ok(()),
         Put::Exists => Err(exists_already()),
     }
 }
@@ -106,11 +114,15 @@ pub(crate) fn is_lost(objects: &dyn Objects) -> bool {
         && matches!(objects.open(layout::CONFIG), Err(error) if error.kind() == io::ErrorKind::NotFound)
 }
 
+fn no_repository() -> Error {
+    Error::new(ErrorKind::NotFound, "there is no repository").with_hint(NextStep::InitRepository)
+}
+
 fn lost() -> Error {
     Error::corrupt("the repository has lost its config").with_hint(NextStep::RepairCatalog)
 }
 
-fn exists_already() -> Error {
+pub(crate) fn exists_already() -> Error {
     Error::new(ErrorKind::AlreadyExists, "there is already a repository")
         .with_hint("use it, or choose another directory")
 }

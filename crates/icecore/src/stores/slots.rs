@@ -191,8 +191,11 @@ pub(crate) fn make_places(files: &RepositoryFiles) -> Result<()> {
     for place in PLACES {
         let making = |error| Error::stored_io(format!("creating the directory {place}"), error);
         files.place.objects.prepare(place).map_err(making)?;
-        for id in ids_in(&*files.place.objects, place)? {
-            files.delete(&layout::slot(place, id))?;
+        // Elsewhere they may be those of a machine that makes one now.
+        if !files.are_shared() {
+            for id in ids_in(&*files.place.objects, place)? {
+                files.delete(&layout::slot(place, id))?;
+            }
         }
     }
     // Before the config: a repository without slots is lost.

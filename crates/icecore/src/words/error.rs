@@ -110,6 +110,8 @@ impl Error {
             _ => ErrorKind::Io,
         };
         let hint = match kind {
+            // What is no error of the system says itself what to do.
+            _ if is_worded(&source) => None,
             ErrorKind::NoSpace => Some("free some space on the full file system"),
             ErrorKind::PermissionDenied if source.kind() == io::ErrorKind::ReadOnlyFilesystem => {
                 Some("its file system is mounted read-only")
@@ -135,9 +137,10 @@ impl Error {
     /// Returns an error for a failed system call on the repository, where icecore itself can free
     /// space.
     pub(crate) fn stored_io(doing: impl Into<String>, source: io::Error) -> Self {
+        let is_worded = is_worded(&source);
         let error = Self::io(doing, source);
         match error.kind() {
-            ErrorKind::NoSpace => error.with_hint(NextStep::FreeRepositorySpace),
+            ErrorKind::NoSpace if !is_worded => error.with_hint(NextStep::FreeRepositorySpace),
             _ => error,
         }
     }
@@ -207,6 +210,11 @@ impl Error {
     pub fn next_step(&self) -> Option<&NextStep> {
         self.0.next.as_ref()
     }
+}
+
+/// Returns whether an error comes with a text of its own, rather than from the system.
+fn is_worded(error: &io::Error) -> bool {
+    error.get_ref().is_some()
 }
 
 /// Returns whether a system call failed because this process, or the system, has too few
@@ -284,5 +292,11 @@ mod tests {
         let error = Error::io("drawing bench.svg", full());
         assert_eq!(error.kind(), ErrorKind::NoSpace);
         assert!(advice(&error).starts_with("free some space"));
+        // What is no error of this machine's system says itself what to do.
+        for kind in [io::ErrorKind::PermissionDenied, io::ErrorKind::StorageFull] {
+            let worded = || io::Error::new(kind, "s3://lab/x: raise the quota");
+            assert_eq!(Error::io("x", worded()).next_step(), None);
+            assert_eq!(Error::stored_io("x", worded()).next_step(), None);
+        }
     }
 }

@@ -64,7 +64,7 @@ impl DemoArgs {
         let first = dir.join("v1.raw");
         let about = image::make(&dir, &first)?;
         app.ui.note(&format!("generated v1.raw: an ext4 file system with {about}"));
-        let repo = app::make_at(&dir.join("repository"), icecore::repository::DEFAULT_LEVEL, None)?;
+        let repo = app::make_at(&dir.join("repository").into(), icecore::repository::DEFAULT_LEVEL, None)?;
         let one = capture(app, &repo, &first)?;
         app.ui.note(&format!("took snapshot v1 in {}", units::duration(one.1)));
         let second = dir.join("v2.raw");

@@ -39,7 +39,7 @@ impl AddArgs {
         let repo = app.open()?;
         let added = if self.recipient.is_empty() && self.recipients_file.is_empty() {
             icecore::keys::master_key(&repo)?;
-            let new = app::of_dir(&host::key_sources().named("ICECORE_NEW"), &app.place()?.dir);
+            let new = app::of_place(&host::key_sources().named("ICECORE_NEW"), &app.place()?.at);
             vec![manage::add_password(&repo, &new.new_password()?)?]
         } else {
             manage::add_recipients(&repo, &self.recipients()?)?

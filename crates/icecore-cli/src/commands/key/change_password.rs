@@ -23,13 +23,13 @@ pub(crate) struct ChangePasswordArgs {}
 
 impl ChangePasswordArgs {
     pub(crate) fn run(&self, app: &App) -> Result<Verdict> {
-        let dir = app.place()?.dir;
+        let at = app.place()?.at;
         let sources = host::key_sources();
-        let old = app::of_dir(&sources, &dir).asking_once();
+        let old = app::of_place(&sources, &at).asking_once();
         let repo = app.open_with(&old)?;
         icecore::keys::master_key(&repo)?;
         let slot = manage::opened_by(&repo, &old.unlock()?)?;
-        let new = app::of_dir(&sources.named("ICECORE_NEW"), &dir).new_password()?;
+        let new = app::of_place(&sources.named("ICECORE_NEW"), &at).new_password()?;
         let added = manage::change_password(&repo, slot, &new)?.to_string();
         let removed = slot.to_string();
         let text = format!("changed the password: key slot {added} replaces {removed}");

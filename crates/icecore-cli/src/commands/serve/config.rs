@@ -9,6 +9,7 @@ use icecore::Result;
 use icecore_host::config;
 use icecore_host::config::Config;
 use icecore_host::config::Usual;
+use icecore_host::places::Address;
 
 use crate::app::App;
 use crate::host;
@@ -29,7 +30,7 @@ impl ConfigArgs {
         let state = host::state_home().map(|home| home.join("icecore"));
         let load = |path: &Path| {
             // A missing HOME matters only if the file names no repository.
-            let repository = app.place().ok().and_then(|place| std::path::absolute(place.dir).ok());
+            let repository = address(app).ok();
             let config = config::load(path, &Usual { repository, state_dir: state.clone() })?;
             app.ui.detail(&format!("state: {}", config.server.state_dir.display()));
             Ok(config)
@@ -52,10 +53,22 @@ impl ConfigArgs {
             )
             .with_hint("name a configuration with --config FILE")
         })?;
-        let repository = app.place()?.dir;
-        let absolute = std::path::absolute(&repository)
-            .map_err(|error| Error::io(format!("looking at {}", repository.display()), error))?;
-        app.ui.detail(&format!("no configuration: serving {} as the region local", absolute.display()));
-        Ok(Config::of_repository(absolute, state))
+        let repository = address(app)?;
+        app.ui.detail(&format!("no configuration: serving {repository} as the region local"));
+        Ok(Config::of_repository(repository, state))
     }
+}
+
+/// Returns the address of the repository; a path in it is absolute.
+fn address(app: &App) -> Result<Address> {
+    let address = app.address()?;
+    let dir = match address {
+        None => app.place()?.at.guarded().to_owned(),
+        Some(Address::Directory(dir)) => dir,
+        Some(address) => return Ok(address),
+    };
+    let absolute = std::path::absolute(&dir);
+    absolute
+        .map(Address::Directory)
+        .map_err(|error| Error::io(format!("looking at {}", dir.display()), error))
 }

@@ -1,6 +1,6 @@
 //! `icecore snapshot copy`.
 
-use std::path::PathBuf;
+use std::ffi::OsString;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +13,8 @@ use icecore::snapshot::Snapshot;
 use icecore_host::keys::sources::Sources;
 
 use crate::app::App;
-use crate::app::open_other;
+use crate::app::Place;
+use crate::app::open_at;
 use crate::app::warn_if_plain;
 use crate::commands::find_all;
 use crate::commands::if_interrupted;
@@ -44,9 +45,9 @@ pub(crate) struct CopyArgs {
     /// Ids, unique prefixes of ids, names, or RESOURCE@latest
     #[arg(required = true, value_name = "SNAP")]
     snapshots: Vec<String>,
-    /// The directory of the other repository, which must exist
-    #[arg(long, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
-    to: PathBuf,
+    /// The other repository, which must exist: as for --repo
+    #[arg(long, value_name = "REPO", value_hint = clap::ValueHint::DirPath)]
+    to: OsString,
 }
 
 /// A snapshot that was copied, or was already there.
@@ -80,11 +81,12 @@ impl CopyArgs {
     fn open_target(&self, app: &App, repo: &Repository, sources: &Sources) -> Result<Repository> {
         let own = sources.clone().named("ICECORE_TO");
         if own.are_set() {
-            warn_if_plain(app.ui, repo, &app.place()?.dir, sources);
+            warn_if_plain(app.ui, repo, &app.place()?.at, sources);
         }
         let of_target = if own.are_set() { &own } else { sources };
-        let target = open_other(app.ui, &self.to, of_target)?;
-        warn_if_plain(app.ui, &target, &self.to, of_target);
+        let place = Place::at(&self.to)?;
+        let target = open_at(app.ui, &place, of_target)?;
+        warn_if_plain(app.ui, &target, &place.at, of_target);
         Ok(target)
     }
 }

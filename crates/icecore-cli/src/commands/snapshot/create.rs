@@ -155,8 +155,11 @@ impl CreateArgs {
         let place = app.place()?;
         if self.dry_run && place.is_default && place.is_vacant()? {
             let temp = TempDir::new().map_err(|error| Error::io("making a temporary directory", error))?;
-            let repo =
-                app::make_at(&temp.path().join("repository"), icecore::repository::DEFAULT_LEVEL, None)?;
+            let repo = app::make_at(
+                &temp.path().join("repository").into(),
+                icecore::repository::DEFAULT_LEVEL,
+                None,
+            )?;
             return Ok(Opened { repo, created: false, _temp: Some(temp) });
         }
         let (repo, created) = app.open_or_make()?;

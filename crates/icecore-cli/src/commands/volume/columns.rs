@@ -25,7 +25,7 @@ pub(crate) struct Details {
 /// Collects the details of a volume.
 pub(crate) fn details(app: &App, repo: &Repository, info: VolumeInfo) -> Result<Details> {
     let written_bytes = icecore::volume::written_bytes(repo, &info.name).ok();
-    let served = control::is_served(&app.place()?.dir.join(icecore::volume::volume_dir(repo, &info.name)));
+    let served = control::is_served(&app.volume_dir(repo, &info.name)?);
     Ok(Details { info, written_bytes, served })
 }
 

@@ -50,7 +50,7 @@ impl SnapshotArgs {
         let taken = match Volume::open(Arc::clone(&repo), &self.volume, BlockCache::usual()) {
             Ok(volume) => control::take(&volume, &asked, &progress),
             Err(error) if error.kind() == ErrorKind::InUse => {
-                let dir = app.place()?.dir.join(icecore::volume::volume_dir(&repo, &self.volume));
+                let dir = app.volume_dir(&repo, &self.volume)?;
                 control::ask(&dir, &self.volume, &asked)?.unwrap_or(Err(error))
             }
             Err(error) => Err(error),

@@ -5,10 +5,12 @@ use std::ops::RangeInclusive;
 
 use crate::format::bytes::DecodeError;
 use crate::format::checkpoint::Checkpoint;
+use crate::format::checkpoint::config_in;
 use crate::format::journal::ENTRY_BYTES_MAX;
 use crate::format::journal::Entry;
 use crate::format::layout;
 use crate::pure::record_cipher::Kind;
+use crate::stores::config;
 use crate::stores::files::RepositoryFiles;
 use crate::stores::journal::catalog::Catalog;
 use crate::stores::journal::catalog::damaged;
@@ -23,6 +25,8 @@ use crate::world::storage::read_all;
 
 /// The longest file of an entry: the envelope takes a few bytes.
 const FILE_BYTES_MAX: u64 = ENTRY_BYTES_MAX as u64 + 1024;
+/// The most bytes of the first checkpoint, which has nothing but the config.
+const FIRST_BYTES_MAX: u64 = 1 << 20;
 /// The longest checkpoint.
 pub(crate) const CHECKPOINT_BYTES_MAX: u64 = 16 << 30;
 /// The longest checkpoint that is read; a longer one is mapped.
@@ -261,6 +265,31 @@ fn unsealed_checkpoint(files: &RepositoryFiles, number: u64, stored: Mapped) -> 
 pub(crate) fn put_checkpoint(files: &RepositoryFiles, number: u64, bytes: Vec<u8>) -> Result<()> {
     let bytes = files.seal(Kind::Checkpoint, number, bytes)?;
     files.put_new(&layout::numbered(layout::CHECKPOINTS, number), &bytes).map(|_| ())
+}
+
+/// Writes the first checkpoint where machines have no lock in common. Whoever does it first makes the
+/// repository: anybody else completes that one, should its maker have died.
+///
+/// # Errors
+/// `AlreadyExists` if another one came first.
+pub(crate) fn put_first_checkpoint(files: &RepositoryFiles, bytes: Vec<u8>) -> Result<()> {
+    let bytes = files.seal(Kind::Checkpoint, 0, bytes)?;
+    let name = layout::numbered(layout::CHECKPOINTS, 0);
+    if files.put_new(&name, &bytes)? == Put::Made {
+        return Ok(());
+    }
+    let there = read_all(files.open(&name), FIRST_BYTES_MAX)
+        .map_err(|error| Error::stored_io(format!("reading {name}"), error))?;
+    match config_in(&there).ok().filter(|config| config::opened_plain(config).is_ok()) {
+        Some(config) => {
+            files.put_new(layout::CONFIG, config)?;
+            Err(config::exists_already())
+        }
+        None => Err(Error::new(ErrorKind::AlreadyExists, "somebody is making a sealed repository")
+            .with_hint(
+                "if nobody is, delete what an attempt to make one has left there, or choose another place",
+            )),
+    }
 }
 
 /// Writes a checkpoint in place of a damaged one.

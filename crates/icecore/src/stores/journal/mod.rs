@@ -384,6 +384,9 @@ fn changes_too_fast() -> Error {
 /// Makes the first checkpoint of a new repository, with the bytes of its config.
 pub(crate) fn begin(files: &RepositoryFiles, config: &[u8], settings: Settings) -> Result<()> {
     let bytes = writing::encode(&Catalog::empty(&files.hasher, settings), config, |_| Ok(true))?;
+    if files.are_shared() {
+        return files::put_first_checkpoint(files, bytes);
+    }
     // What has its name is of an attempt that came to nothing.
     files::replace_checkpoint(files, 0, bytes)
 }

@@ -82,7 +82,7 @@ impl ServeArgs {
         // From now on a signal does not end the process before all written data is synced.
         host::stop_flag();
         let repo = Arc::new(app.open()?);
-        let dir = app.place()?.dir;
+        let dir = app.place()?.at.local_root()?;
         let dir =
             dir.canonicalize().map_err(|error| Error::io(format!("looking at {}", dir.display()), error))?;
         let cache_bytes = self.cache.map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
