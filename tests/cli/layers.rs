@@ -33,6 +33,7 @@ const LAYERS: &[&[&str]] = &[
     &["commands/bench/picture", "commands/demo/image", "commands/snapshot/create", "commands/volume/serve"],
     &[
         "commands/bench",
+        "commands/cache",
         "commands/completions",
         "commands/demo",
         "commands/gc",

@@ -20,6 +20,7 @@ use icecore_host::keys::sources::Sources;
 use icecore_host::places::Address;
 use icecore_host::places::BucketOptions;
 use icecore_host::places::Location;
+use icecore_host::places::Reading;
 use icecore_host::repository;
 use icecore_host::repository::COMMAND_LINE;
 use icecore_host::repository::NewRepository;
@@ -36,6 +37,8 @@ pub(crate) struct App {
     /// The address of the repository, if the user named one.
     repo: Option<OsString>,
     /// The place that it leads to, once somebody has asked.
+    /// How it is read, if it is in a bucket.
+    reading: Reading,
     place: OnceCell<Place>,
 }
 
@@ -82,8 +85,13 @@ impl Place {
 
 impl App {
     /// Returns the context of a command for a repository at this address.
-    pub(crate) fn new(ui: Ui, model: fn() -> clap::Command, repo: Option<OsString>) -> Self {
-        Self { ui, model, repo, place: OnceCell::new() }
+    pub(crate) fn new(
+        ui: Ui,
+        model: fn() -> clap::Command,
+        repo: Option<OsString>,
+        reading: Reading,
+    ) -> Self {
+        Self { ui, model, repo, reading, place: OnceCell::new() }
     }
 
     /// Returns the address of the repository, if the user named one.
@@ -107,7 +115,9 @@ impl App {
         }
         let place = match self.address()? {
             Some(address) => Place {
-                at: host::surroundings().locate(&address, &BucketOptions::default())?,
+                at: host::surroundings()
+                    .with_reading(self.reading)
+                    .locate(&address, &BucketOptions::default())?,
                 called: self.repo.as_deref().unwrap_or_default().display().to_string(),
                 is_default: false,
             },

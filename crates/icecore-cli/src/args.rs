@@ -9,9 +9,12 @@ use clap::error::ErrorKind as ClapErrorKind;
 use icecore::Error;
 use icecore::ErrorKind;
 use icecore::Result;
+use icecore_host::places::Reading;
 
 use crate::app::App;
 use crate::commands::bench::BenchArgs;
+#[cfg(feature = "bucket")]
+use crate::commands::cache::CacheArgs;
 use crate::commands::completions::CompletionsArgs;
 use crate::commands::demo::DemoArgs;
 use crate::commands::gc::GcArgs;
@@ -93,6 +96,8 @@ enum Command {
     Log(LogArgs),
     Key(KeyArgs),
     Repo(RepoArgs),
+    #[cfg(feature = "bucket")]
+    Cache(CacheArgs),
     #[cfg(feature = "server")]
     Serve(ServeArgs),
     #[cfg(feature = "server")]
@@ -111,6 +116,15 @@ enum Command {
 }
 
 impl Command {
+    /// Returns how it reads a bucket.
+    fn reading(&self) -> Reading {
+        match self {
+            Self::Verify(_) | Self::Repair(_) => Reading::Checked,
+            Self::Volume(_) => Reading::Served,
+            _ => Reading::Usual,
+        }
+    }
+
     fn words(&self) -> &'static str {
         match self {
             Self::Init(_) => "init",
@@ -120,6 +134,8 @@ impl Command {
             Self::Log(_) => "log",
             Self::Key(args) => args.words(),
             Self::Repo(args) => args.words(),
+            #[cfg(feature = "bucket")]
+            Self::Cache(args) => args.words(),
             #[cfg(feature = "server")]
             Self::Serve(_) => "serve",
             #[cfg(feature = "server")]
@@ -146,6 +162,8 @@ impl Command {
             Self::Log(args) => args.run(app),
             Self::Key(args) => args.run(app),
             Self::Repo(args) => args.run(app),
+            #[cfg(feature = "bucket")]
+            Self::Cache(args) => args.run(app),
             #[cfg(feature = "server")]
             Self::Serve(args) => args.run(app),
             #[cfg(feature = "server")]
@@ -183,7 +201,7 @@ pub(crate) fn main() -> ExitCode {
     if cli.command.words().ends_with("serve") {
         host::share_one_heap();
     }
-    let app = App::new(ui, Cli::command, cli.global.repo);
+    let app = App::new(ui, Cli::command, cli.global.repo, cli.command.reading());
     let code = match host::start_workers().and_then(|()| cli.command.run(&app)) {
         Ok(verdict) => verdict.exit_code(),
         Err(error) => {

@@ -28,6 +28,7 @@ use icecore_host::config::RegionConfig;
 use icecore_host::keys::sources;
 use icecore_host::places::Environment;
 use icecore_host::places::Location;
+use icecore_host::places::Reading;
 use icecore_host::repository;
 use icecore_host::repository::NewRepository;
 use icecore_host::repository::SERVER;
@@ -81,7 +82,9 @@ impl Pool {
         let new = NewRepository { created_unix_ms: now_unix_ms, level: DEFAULT_LEVEL, parity: None };
         let sources = keys::sources(slug, config, sources::environment());
         let unlock = keys::unlock(slug, sources.clone());
-        let environment = Environment::new(sources::environment()).with_state_in(state_dir.to_owned());
+        let environment = Environment::new(sources::environment())
+            .with_state_in(state_dir.to_owned())
+            .with_reading(Reading::Served);
         let at = environment.locate(&config.repository, &config.bucket).map_err(in_region)?;
         let opened = match at.is_vacant() {
             Ok(true) if sources.are_set() => {

@@ -2,6 +2,8 @@
 //! one verb of the engine.
 
 pub(crate) mod bench;
+#[cfg(feature = "bucket")]
+pub(crate) mod cache;
 pub(crate) mod completions;
 pub(crate) mod demo;
 pub(crate) mod gc;

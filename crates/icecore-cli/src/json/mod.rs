@@ -26,6 +26,8 @@ pub(crate) use crate::json::key::KeysResult;
 pub(crate) use crate::json::key::slot_state;
 pub(crate) use crate::json::log::LogResult;
 pub(crate) use crate::json::prune::PruneResult;
+#[cfg(feature = "bucket")]
+pub(crate) use crate::json::repo::CacheResult;
 pub(crate) use crate::json::repo::Checked;
 pub(crate) use crate::json::repo::NamedRepository;
 pub(crate) use crate::json::repo::RepoAddResult;

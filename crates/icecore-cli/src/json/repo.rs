@@ -2,6 +2,19 @@
 
 use serde::Serialize;
 
+/// What was read from buckets and is kept, or was until now.
+#[derive(Serialize)]
+pub(crate) struct CacheResult {
+    /// Where it is.
+    pub(crate) directory: String,
+    /// The repositories of which anything is there.
+    pub(crate) repositories: u64,
+    /// The pieces.
+    pub(crate) pieces: u64,
+    /// Their bytes.
+    pub(crate) bytes: u64,
+}
+
 /// A repository that has a name.
 #[derive(Serialize)]
 pub(crate) struct NamedRepository {

@@ -23,6 +23,8 @@ use icecore::storage::Objects;
 use icecore::storage::Place;
 use icecore::storage::Storage;
 use icecore_bucket::Bucket;
+use icecore_bucket::Cache;
+use icecore_bucket::Keep;
 use icecore_bucket::Settings;
 
 use crate::clock::random_id;
@@ -48,6 +50,8 @@ pub(crate) struct InBucket {
     found: OnceLock<Found>,
     /// The mark that this process has made.
     own: OnceLock<Mark>,
+    /// What was read from buckets, and what of it is kept.
+    cache: Option<(Arc<Cache>, Keep)>,
 }
 
 /// What says that one machine alone may write: its name, and a word that only its local files know.
@@ -82,14 +86,19 @@ impl InBucket {
     ///
     /// # Errors
     /// `InvalidInput` for settings that are wrong or incomplete.
-    pub(crate) fn new(url: &str, settings: &Settings, state: PathBuf) -> Result<Self> {
+    pub(crate) fn new(
+        url: &str,
+        settings: &Settings,
+        state: PathBuf,
+        cache: Option<(Arc<Cache>, Keep)>,
+    ) -> Result<Self> {
         let address = url.parse().map_err(|error: icecore_bucket::AddressError| {
             Error::new(ErrorKind::InvalidInput, error.to_string())
         })?;
         let nowhere = Arc::new(FsStorage::new(&state));
         let bucket = Bucket::open(&address, settings, nowhere)
             .map_err(|error| Error::io("opening the bucket of a repository", error))?;
-        Ok(Self { bucket, state, found: OnceLock::new(), own: OnceLock::new() })
+        Ok(Self { bucket, state, found: OnceLock::new(), own: OnceLock::new(), cache })
     }
 
     pub(crate) fn state(&self) -> &Path {
@@ -97,7 +106,14 @@ impl InBucket {
     }
 
     pub(crate) fn place(&self) -> Result<Place> {
-        Ok(self.over(&self.local_root()?))
+        let root = self.local_root()?;
+        let mut bucket = self.bucket.clone();
+        // The name of the directory tells this repository from all others.
+        if let (Ok(_), Some((cache, keep)), Some(name)) = (self.found(), &self.cache, root.file_name()) {
+            let name = name.to_string_lossy();
+            bucket = bucket.read_through(|bucket| cache.before(&name, *keep, bucket));
+        }
+        Ok(over(bucket, &root))
     }
 
     pub(crate) fn local_root(&self) -> Result<PathBuf> {
@@ -113,7 +129,7 @@ impl InBucket {
     }
 
     pub(crate) fn about(&self) -> Result<About> {
-        icecore::repository::about(self.over(&self.state))
+        icecore::repository::about(over(self.bucket.clone(), &self.state))
     }
 
     pub(crate) fn is_vacant(&self) -> Result<bool> {
@@ -161,15 +177,7 @@ impl InBucket {
     pub(crate) fn begin(&self) -> Result<Beginning> {
         let root = self.state.join(format!("new-{}", random_id().simple()));
         make_private(&root)?;
-        Ok(Beginning { place: self.over(&root), temporary: Some(root) })
-    }
-
-    /// Returns the place with local files in a directory. Whatever is to stand between the engine
-    /// and the bucket is put there, here.
-    fn over(&self, root: &Path) -> Place {
-        let local: Arc<dyn Storage> = Arc::new(FsStorage::new(root));
-        let bucket = self.bucket.clone().with_spool(Arc::clone(&local));
-        Place::new(Arc::new(bucket), Arc::clone(&local), Arc::new(Directory::new(local)))
+        Ok(Beginning { place: over(self.bucket.clone(), &root), temporary: Some(root) })
     }
 
     fn found(&self) -> Result<&Found> {
@@ -214,6 +222,13 @@ impl fmt::Display for InBucket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.bucket.address().fmt(f)
     }
+}
+
+/// Returns the place with local files in a directory.
+fn over(bucket: Bucket, root: &Path) -> Place {
+    let local: Arc<dyn Storage> = Arc::new(FsStorage::new(root));
+    let bucket = bucket.with_spool(Arc::clone(&local));
+    Place::new(Arc::new(bucket), Arc::clone(&local), Arc::new(Directory::new(local)))
 }
 
 /// Returns what was noted of the machine that alone may write.

@@ -2,10 +2,16 @@
 //! follow from them.
 
 use std::path::PathBuf;
+#[cfg(feature = "bucket")]
+use std::sync::Arc;
 
 use icecore::Error;
 use icecore::ErrorKind;
 use icecore::Result;
+#[cfg(feature = "bucket")]
+use icecore_bucket::Cache;
+#[cfg(feature = "bucket")]
+use icecore_bucket::Keep;
 use toml_edit::Value;
 
 use crate::keys::sources::Lookup;
@@ -27,12 +33,25 @@ pub const CACHE_BYTES_MAX: u64 = 10 << 30;
 pub struct Environment {
     variable: Lookup,
     state: Option<PathBuf>,
+    reading: Reading,
+}
+
+/// What a program does with what it reads from buckets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Reading {
+    /// It keeps what is likely to be read again.
+    #[default]
+    Usual,
+    /// It keeps everything, as it serves disks.
+    Served,
+    /// It takes nothing that was kept, as it checks what is stored.
+    Checked,
 }
 
 impl Environment {
     /// Returns the environment with these variables.
     pub fn new(variable: Lookup) -> Self {
-        Self { variable, state: None }
+        Self { variable, state: None, reading: Reading::default() }
     }
 
     /// Returns the same environment, where local files of repositories in buckets are in `dir`
@@ -40,6 +59,12 @@ impl Environment {
     #[must_use]
     pub fn with_state_in(self, dir: PathBuf) -> Self {
         Self { state: Some(dir), ..self }
+    }
+
+    /// Returns the same environment, for a program that reads so.
+    #[must_use]
+    pub fn with_reading(self, reading: Reading) -> Self {
+        Self { reading, ..self }
     }
 
     /// Returns a directory that a variable names, else one below the home directory.
@@ -146,7 +171,19 @@ impl Environment {
                 *path = home.join(rest);
             }
         }
-        InBucket::new(url, &settings.with(options), state).map(Location::of)
+        let keep = match self.reading {
+            Reading::Usual => Keep::Some,
+            Reading::Served => Keep::All,
+            Reading::Checked => Keep::Fresh,
+        };
+        let cache = self.cache().map(|cache| (cache, keep));
+        InBucket::new(url, &settings.with(options), state, cache).map(Location::of)
+    }
+
+    /// Returns what is kept of what was read from buckets. None without a directory for it.
+    #[cfg(feature = "bucket")]
+    pub fn cache(&self) -> Option<Arc<Cache>> {
+        self.cache_dir().map(|dir| Cache::new(&dir.join("buckets"), CACHE_BYTES_MAX))
     }
 
     #[cfg(not(feature = "bucket"))]

@@ -13,6 +13,7 @@ mod store;
 pub use crate::places::address::Address;
 pub use crate::places::environment::CACHE_BYTES_MAX;
 pub use crate::places::environment::Environment;
+pub use crate::places::environment::Reading;
 pub use crate::places::location::Location;
 pub use crate::places::named::BucketOptions;
 pub use crate::places::named::Named;
