@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 /// What was read from buckets and is kept, or was until now.
+#[cfg(feature = "bucket")]
 #[derive(Serialize)]
 pub(crate) struct CacheResult {
     /// Where it is.

@@ -33,6 +33,7 @@ pub const CACHE_BYTES_MAX: u64 = 10 << 30;
 pub struct Environment {
     variable: Lookup,
     state: Option<PathBuf>,
+    #[cfg_attr(not(feature = "bucket"), expect(dead_code, reason = "only buckets are read in ways"))]
     reading: Reading,
 }
 
