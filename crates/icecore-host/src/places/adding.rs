@@ -13,6 +13,7 @@ use toml_edit::Item;
 use toml_edit::Table;
 use toml_edit::Value;
 
+use crate::clock::random_id;
 use crate::places::named;
 use crate::places::named::ADDRESS;
 use crate::places::named::TABLE;
@@ -77,7 +78,7 @@ fn replace(file: &Path, text: &str) -> io::Result<()> {
     let dir = file.parent().unwrap_or(Path::new("."));
     std::fs::create_dir_all(dir)?;
     let mut name = file.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{}", crate::clock::random_id().simple()));
+    name.push(format!(".{}", random_id().simple()));
     let new = dir.join(name);
     let write = || {
         let mut written = std::fs::File::options().write(true).create_new(true).mode(0o600).open(&new)?;
