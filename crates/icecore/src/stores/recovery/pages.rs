@@ -41,7 +41,7 @@ pub(crate) fn read_page(store: &Store, id: &PageId) -> Result<Vec<u8>> {
 
 /// Reads and decodes a manifest page. If it is damaged, takes another copy.
 pub(crate) fn read_decoded(store: &Store, id: &PageId) -> Result<Page> {
-    if let Some(page) = read_at_once(store, id) {
+    if let Some(page) = read_at_once(store, id)? {
         return Ok(page);
     }
     let bytes = read_page(store, id)?;
@@ -52,13 +52,27 @@ pub(crate) fn read_decoded(store: &Store, id: &PageId) -> Result<Page> {
 
 /// Reads a page and all deltas that it is made from, and proves only the page: that proves what it
 /// is made from too. Returns none if anything is amiss, as then it has to be found out what.
-fn read_at_once(store: &Store, id: &PageId) -> Option<Page> {
+///
+/// # Errors
+/// Those of looking the page up: a part of the index that has become unreadable says so only once.
+fn read_at_once(store: &Store, id: &PageId) -> Result<Option<Page>> {
+    let place = match store.recent_pages.get(id) {
+        Some(_) => None,
+        None => Some(store.need_page(id)?),
+    };
+    Ok(put_together(store, id, place))
+}
+
+fn put_together(store: &Store, id: &PageId, mut first: Option<Located>) -> Option<Page> {
     let (mut deltas, mut at) = (Vec::new(), *id);
     let (mut page, mut number) = loop {
         if let Some(RecentPage { number, bytes }) = store.recent_pages.get(&at) {
             break (Page::decode(&bytes).ok()?, number);
         }
-        let place = store.need_page(&at).ok()?;
+        let place = match first.take() {
+            Some(place) => place,
+            None => store.need_page(&at).ok()?,
+        };
         if place.entry.codec != Codec::Delta {
             let bytes = with_reader(|reader| reader.page(&store.files, &place).map(<[u8]>::to_vec)).ok()?;
             let page = Page::decode(&bytes).ok()?;
