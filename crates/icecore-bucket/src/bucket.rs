@@ -5,12 +5,12 @@ use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use icecore::storage::Aged;
 use icecore::storage::NewObject;
 use icecore::storage::Objects;
 use icecore::storage::Put;
 use icecore::storage::Storage;
 use icecore::storage::StoredFile;
+use icecore::storage::Told;
 
 use crate::address::Address;
 use crate::attempts::Attempts;
@@ -132,15 +132,15 @@ impl Objects for Bucket {
         GAP_BYTES
     }
 
-    fn list_aged(&self, dir: &str) -> io::Result<Vec<Aged>> {
+    fn list_told(&self, dir: &str) -> io::Result<Vec<Told>> {
         let listed = self.remote.wait(self.remote.list(dir, ""));
         let listed = listed.map_err(|trouble| self.remote.error(&trouble, Verb::List, dir))?;
-        let aged = listed.into_iter().map(|(name, object)| Aged {
+        let told = listed.into_iter().map(|(name, object)| Told {
             name,
             bytes: object.size,
             made_unix_ms: u64::try_from(object.last_modified.timestamp_millis()).ok(),
         });
-        Ok(aged.collect())
+        Ok(told.collect())
     }
 
     fn open(&self, name: &str) -> io::Result<Box<dyn StoredFile>> {
@@ -394,8 +394,8 @@ mod tests {
         let double = Double::default();
         let bucket = double.bucket(LONG);
         bucket.put_new("packs/1", b"one", "").unwrap();
-        let aged = bucket.list_aged("packs").unwrap();
-        let [Aged { name, bytes: 3, made_unix_ms: Some(made) }] = aged.as_slice() else { panic!("{aged:?}") };
+        let told = bucket.list_told("packs").unwrap();
+        let [Told { name, bytes: 3, made_unix_ms: Some(made) }] = told.as_slice() else { panic!("{told:?}") };
         assert_eq!(name, "1");
         // The double asks the system, whose clock is after the year 2020.
         assert!(*made > 1_577_836_800_000);

@@ -80,11 +80,24 @@ impl SharedLink {
     }
 }
 
+/// What is below the link.
+pub(crate) trait Wire: AsyncRead + AsyncWrite + Unpin {
+    /// Makes the client see a reset when it is dropped, where that is possible. Elsewhere the client
+    /// sees an end, which is as bad.
+    fn reset_at_end(&self) {}
+}
+
+impl Wire for TcpStream {
+    fn reset_at_end(&self) {
+        let _ = self.set_zero_linger();
+    }
+}
+
 /// A connection over the link. Both halves of the round trip are put before what comes in, which is
 /// the same to the client, and the answer then goes out at once.
 #[derive(Debug)]
-pub(crate) struct LinkedStream {
-    stream: TcpStream,
+pub(crate) struct LinkedStream<S: Wire> {
+    stream: S,
     link: Arc<SharedLink>,
     cut: Arc<AtomicBool>,
     /// Nothing arrives before: the handshake is a round trip of its own.
@@ -98,9 +111,9 @@ pub(crate) struct LinkedStream {
     down: Timer,
 }
 
-impl LinkedStream {
+impl<S: Wire> LinkedStream<S> {
     /// Returns the connection. Once `cut` is set, it fails, and is reset when it is dropped.
-    pub(crate) fn new(stream: TcpStream, link: Arc<SharedLink>, cut: Arc<AtomicBool>) -> Self {
+    pub(crate) fn new(stream: S, link: Arc<SharedLink>, cut: Arc<AtomicBool>) -> Self {
         Self {
             open_at: Instant::now() + link.latency,
             window: link.window(),
@@ -150,7 +163,7 @@ impl LinkedStream {
     }
 }
 
-impl AsyncRead for LinkedStream {
+impl<S: Wire> AsyncRead for LinkedStream<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -174,7 +187,7 @@ impl AsyncRead for LinkedStream {
     }
 }
 
-impl AsyncWrite for LinkedStream {
+impl<S: Wire> AsyncWrite for LinkedStream<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = &mut *self;
         this.check_cut()?;
@@ -220,11 +233,10 @@ impl AsyncWrite for LinkedStream {
     }
 }
 
-impl Drop for LinkedStream {
+impl<S: Wire> Drop for LinkedStream<S> {
     fn drop(&mut self) {
         if self.cut.load(Ordering::Acquire) {
-            // Where that is not possible the client sees an end instead, which is as bad.
-            let _ = self.stream.set_zero_linger();
+            self.stream.reset_at_end();
         }
     }
 }
@@ -243,5 +255,72 @@ impl Timer {
             sleep.as_mut().reset(until);
         }
         sleep.as_mut().poll(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::AsyncReadExt;
+    use tokio::io::AsyncWriteExt;
+    use tokio::io::DuplexStream;
+    use tokio::io::duplex;
+
+    impl Wire for DuplexStream {}
+
+    /// Returns both ends of a new connection.
+    fn connect(link: &Arc<SharedLink>) -> (DuplexStream, LinkedStream<DuplexStream>) {
+        let (client, server) = duplex(4 << 20);
+        (client, LinkedStream::new(server, Arc::clone(link), Arc::default()))
+    }
+
+    fn shared(latency_ms: u64, bits_per_second: Option<u64>) -> Arc<SharedLink> {
+        let link = Link { latency: Duration::from_millis(latency_ms), bits_per_second };
+        Arc::new(SharedLink::new(link, Arc::new(Log::new(None))))
+    }
+
+    /// Returns how long something takes, in milliseconds.
+    async fn ms(what: impl Future<Output = io::Result<()>>) -> u128 {
+        let begun = Instant::now();
+        what.await.unwrap();
+        begun.elapsed().as_millis()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_costs_a_round_trip_and_a_new_connection_another() {
+        let (mut client, mut server) = connect(&shared(300, None));
+        for least in [600, 300] {
+            let request = async {
+                client.write_all(b"a").await?;
+                server.read_u8().await?;
+                server.write_all(b"b").await?;
+                client.read_u8().await.map(drop)
+            };
+            let took = ms(request).await;
+            assert!((least..least + 3).contains(&took), "{took}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn all_connections_share_the_rate_of_each_direction() {
+        // Two bodies of 0.5 MB take 0.2 s at 5 MB/s, but for what the link may make up for: 5 ms, and
+        // of what goes out the last piece, which is let through before its time.
+        let link = shared(0, Some(40_000_000));
+        let (mut one, mut two) = (connect(&link), connect(&link));
+        let body = vec![7; 500_000];
+        let [mut first, mut second] = [vec![0; 500_000], vec![0; 500_000]];
+        let up = async {
+            tokio::try_join!(one.0.write_all(&body), two.0.write_all(&body))?;
+            tokio::try_join!(one.1.read_exact(&mut first), two.1.read_exact(&mut second)).map(drop)
+        };
+        let took = ms(up).await;
+        assert!((190..=230).contains(&took), "{took}");
+        let down = async {
+            tokio::try_join!(one.1.write_all(&body), two.1.write_all(&body))?;
+            tokio::try_join!(one.0.read_exact(&mut first), two.0.read_exact(&mut second)).map(drop)
+        };
+        let took = ms(down).await;
+        assert!((170..=230).contains(&took), "{took}");
+        assert!(first == body && second == body);
     }
 }

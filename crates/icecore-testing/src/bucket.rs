@@ -10,7 +10,6 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 
 use icecore::image::ReadAt;
-use icecore::storage::Aged;
 use icecore::storage::Directory;
 use icecore::storage::Mapped;
 use icecore::storage::MemoryStorage;
@@ -19,6 +18,7 @@ use icecore::storage::Objects;
 use icecore::storage::Place;
 use icecore::storage::Put;
 use icecore::storage::StoredFile;
+use icecore::storage::Told;
 
 /// The objects by name.
 pub type Content = BTreeMap<String, Arc<Vec<u8>>>;
@@ -90,8 +90,9 @@ impl Bucket {
         Place::new(Arc::new(reached), Arc::clone(&local) as _, Arc::new(Directory::new(local)))
     }
 
-    fn put(&self, name: &str, bytes: &[u8]) {
-        self.content().insert(name.to_owned(), Arc::new(bytes.to_vec()));
+    /// Puts an object. Whoever holds the content decides by what is there, and nothing comes between.
+    fn put(&self, content: &mut Content, name: &str, bytes: &[u8]) {
+        content.insert(name.to_owned(), Arc::new(bytes.to_vec()));
         self.made.lock().unwrap().insert(name.to_owned(), self.now_unix_ms.load(Ordering::Relaxed));
     }
 }
@@ -146,10 +147,11 @@ impl NewObject for Upload {
 
     fn publish(&mut self, name: &str) -> io::Result<Put> {
         self.reached.ask("put", name, |bucket| {
-            if bucket.content().contains_key(name) {
+            let mut content = bucket.content();
+            if content.contains_key(name) {
                 return Ok(Put::Exists);
             }
-            bucket.put(name, &self.bytes);
+            bucket.put(&mut content, name, &self.bytes);
             Ok(Put::Made)
         })
     }
@@ -168,15 +170,15 @@ impl Objects for Reached {
         })
     }
 
-    fn list_aged(&self, dir: &str) -> io::Result<Vec<Aged>> {
+    fn list_told(&self, dir: &str) -> io::Result<Vec<Told>> {
         let names = self.list(dir)?;
         let (content, made) = (self.bucket.content(), self.bucket.made.lock().unwrap());
-        let aged = |name: String| {
+        let told = |name: String| {
             let path = format!("{dir}/{name}");
             let bytes = content.get(&path)?.len() as u64;
-            Some(Aged { name, bytes, made_unix_ms: made.get(&path).copied() })
+            Some(Told { name, bytes, made_unix_ms: made.get(&path).copied() })
         };
-        Ok(names.into_iter().filter_map(aged).collect())
+        Ok(names.into_iter().filter_map(told).collect())
     }
 
     fn is_shared(&self) -> bool {
@@ -196,7 +198,7 @@ impl Objects for Reached {
 
     fn put_hint(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
         self.ask("replace", name, |bucket| {
-            bucket.put(name, bytes);
+            bucket.put(&mut bucket.content(), name, bytes);
             Ok(())
         })
     }
@@ -210,12 +212,12 @@ impl Objects for Reached {
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         self.ask("replace", to, |bucket| {
-            let bytes = bucket.content().get(from).cloned().ok_or(io::ErrorKind::NotFound)?;
-            if bucket.content().contains_key(to) {
+            let mut content = bucket.content();
+            if content.contains_key(to) {
                 return Err(io::ErrorKind::AlreadyExists.into());
             }
-            bucket.put(to, &bytes);
-            bucket.content().remove(from);
+            let bytes = content.remove(from).ok_or(io::ErrorKind::NotFound)?;
+            bucket.put(&mut content, to, &bytes);
             Ok(())
         })
     }

@@ -4,7 +4,6 @@ use std::io;
 use std::thread;
 
 use icecore::snapshot::SnapshotId;
-use icecore::storage::Aged;
 use icecore::storage::Claim;
 use icecore::storage::LockGuard;
 use icecore::storage::LockMode;
@@ -12,6 +11,7 @@ use icecore::storage::Objects;
 use icecore::storage::Put;
 use icecore::storage::Sessions;
 use icecore::storage::StoredFile;
+use icecore::storage::Told;
 use icecore::storage::Wait;
 use icecore::storage::Work;
 use uuid::Uuid;
@@ -81,8 +81,8 @@ impl Tried<'_> {
         objects.put_hint("copies/1", b"a").unwrap();
         objects.put_hint("copies/1", b"b").unwrap();
         assert_eq!(self.content("copies/1"), b"b", "{what}");
-        let aged = objects.list_aged("copies").unwrap();
-        assert!(matches!(&aged[..], [Aged { name, bytes: 1, .. }] if name == "1"), "{what}: {aged:?}");
+        let told = objects.list_told("copies").unwrap();
+        assert!(matches!(&told[..], [Told { name, bytes: 1, .. }] if name == "1"), "{what}: {told:?}");
     }
 
     /// Also in a directory that is not there yet.

@@ -222,11 +222,11 @@ pub mod storage {
     pub use crate::world::fs::FsStorage;
     #[cfg(feature = "testing")]
     pub use crate::world::memory::MemoryStorage;
-    pub use crate::world::objects::Aged;
     pub use crate::world::objects::Freeing;
     pub use crate::world::objects::NewObject;
     pub use crate::world::objects::Objects;
     pub use crate::world::objects::Put;
+    pub use crate::world::objects::Told;
     pub use crate::world::place::Place;
     pub use crate::world::sessions::Claim;
     pub use crate::world::sessions::Sessions;

@@ -129,14 +129,21 @@ impl Cached {
         }
     }
 
+    /// Returns the length of an object, if it is kept.
+    fn kept_length(&self, name: &str) -> Option<u64> {
+        let kept = piece::read(&self.path(name, LENGTH), 0..8)?;
+        Some(u64::from_le_bytes(kept.try_into().ok()?))
+    }
+
     /// Returns the length of an object.
     fn length(&self, name: &str) -> io::Result<u64> {
-        if self.keep != Keep::Fresh
-            && let Some(kept) = piece::read(&self.path(name, LENGTH), 0..8)
-            && let Ok(bytes) = <[u8; 8]>::try_from(&*kept)
-        {
-            return Ok(u64::from_le_bytes(bytes));
+        match self.kept_length(name) {
+            Some(length) => Ok(length),
+            None => self.fetch_length(name),
         }
+    }
+
+    fn fetch_length(&self, name: &str) -> io::Result<u64> {
         let length = self.inner.head(name)?;
         self.put(name, LENGTH, &length.to_le_bytes());
         Ok(length)
@@ -202,6 +209,7 @@ impl Fetch for Cached {
             Keep::Some | Keep::All => self.read(name, &range),
             Keep::Fresh => {
                 let bytes = self.inner.get(name, range.clone())?;
+                // That which was fetched when the object was opened.
                 let object_bytes = self.length(name)?;
                 self.put_all(name, object_bytes, range.start, &bytes);
                 Ok(bytes)
@@ -213,17 +221,10 @@ impl Fetch for Cached {
         if !Self::is_kept(name) {
             return self.inner.tail(name, bytes_max);
         }
-        if self.keep != Keep::Fresh
-            && let Some(kept) = piece::read(&self.path(name, LENGTH), 0..8)
-            && let Ok(bytes) = <[u8; 8]>::try_from(&*kept)
-        {
-            let object_bytes = u64::from_le_bytes(bytes);
-            let start = object_bytes.saturating_sub(bytes_max);
-            if object_bytes == 0 {
-                return Ok(Tail { object_bytes, bytes: Bytes::new() });
-            }
+        if let Some(object_bytes) = self.kept_length(name).filter(|_| self.keep != Keep::Fresh) {
+            let range = object_bytes.saturating_sub(bytes_max)..object_bytes;
             // What is no longer whole is asked for again.
-            if let Ok(bytes) = self.read(name, &(start..object_bytes)) {
+            if let Ok(bytes) = self.read(name, &range) {
                 return Ok(Tail { object_bytes, bytes });
             }
         }
@@ -234,9 +235,10 @@ impl Fetch for Cached {
     }
 
     fn head(&self, name: &str) -> io::Result<u64> {
-        match Self::is_kept(name) {
-            true => self.length(name),
-            false => self.inner.head(name),
+        match self.keep {
+            _ if !Self::is_kept(name) => self.inner.head(name),
+            Keep::Fresh => self.fetch_length(name),
+            Keep::Some | Keep::All => self.length(name),
         }
     }
 }

@@ -77,7 +77,7 @@ fn objects_of_any_length_are_made_and_read() {
             assert!(*file.map(middle).unwrap() == long[bytes / 2..bytes], "{name}");
         }
     }
-    let mut listed = bucket.list_aged("packs").unwrap();
+    let mut listed = bucket.list_told("packs").unwrap();
     listed.sort_by_key(|object| object.bytes);
     assert_eq!(listed.iter().map(|object| object.bytes).max(), Some(20 << 20));
     assert!(

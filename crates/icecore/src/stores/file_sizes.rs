@@ -4,9 +4,9 @@ use std::io;
 
 use crate::format::layout;
 use crate::stores::files::RepositoryFiles;
-use crate::stores::pack::list::list_packs;
 use crate::words::error::Error;
 use crate::words::error::Result;
+use crate::words::ids::PackId;
 use crate::world::storage::StoredFile;
 
 /// The sizes of the files of a repository, in bytes.
@@ -28,10 +28,13 @@ impl FileSizes {
     /// Measures all files. Leaves out a file that disappears meanwhile.
     pub(crate) fn of(files: &RepositoryFiles) -> Result<Self> {
         let mut sizes = Self::default();
-        for id in list_packs(files)? {
-            add(&mut sizes.pack_bytes, file_bytes(files, &layout::pack(id))?);
+        for told in files.list_told(layout::PACKS)? {
+            if layout::id_of::<PackId>(&told.name).is_some() {
+                add(&mut sizes.pack_bytes, told.bytes);
+            }
         }
-        sizes.metadata_bytes = file_bytes(files, layout::CONFIG)?;
+        let config = files.open(layout::CONFIG);
+        sizes.metadata_bytes = length_of(layout::CONFIG, config, |file| Ok(file.len()))?;
         for name in [layout::CHECKED, layout::DAMAGE] {
             add(&mut sizes.metadata_bytes, local_bytes(files, name)?);
         }
@@ -79,19 +82,13 @@ impl FileSizes {
 
 fn dir_bytes(files: &RepositoryFiles, dir: &str) -> Result<u64> {
     let mut sum = 0;
-    for name in files.list(dir)? {
-        add(&mut sum, file_bytes(files, &format!("{dir}/{name}"))?);
-    }
+    files.list_told(dir)?.iter().for_each(|told| add(&mut sum, told.bytes));
     Ok(sum)
 }
 
 /// Adds a length. A few sparse files can together exceed any number, so it saturates.
 fn add(sum: &mut u64, bytes: u64) {
     *sum = sum.saturating_add(bytes);
-}
-
-fn file_bytes(files: &RepositoryFiles, name: &str) -> Result<u64> {
-    length_of(name, files.open(name), |file| Ok(file.len()))
 }
 
 fn local_bytes(files: &RepositoryFiles, name: &str) -> Result<u64> {

@@ -20,6 +20,7 @@ use crate::words::ids::RepositoryId;
 use crate::world::objects::Freeing;
 use crate::world::objects::NewObject;
 use crate::world::objects::Put;
+use crate::world::objects::Told;
 use crate::world::pages;
 use crate::world::place::Place;
 use crate::world::storage::StoredFile;
@@ -211,13 +212,17 @@ impl RepositoryFiles {
 
     /// Returns the names of the objects in a directory.
     pub(crate) fn list(&self, dir: &str) -> Result<Vec<String>> {
-        self.place.objects.list(dir).map_err(|error| Error::stored_io(format!("listing {dir}"), error))
+        self.place.objects.list(dir).map_err(|error| listing(dir, error))
     }
 
     /// Returns the names of the objects in a directory that come after `after`.
     pub(crate) fn list_after(&self, dir: &str, after: &str) -> Result<Vec<String>> {
-        let listing = |error| Error::stored_io(format!("listing {dir}"), error);
-        self.place.objects.list_after(dir, after).map_err(listing)
+        self.place.objects.list_after(dir, after).map_err(|error| listing(dir, error))
+    }
+
+    /// Returns the objects in a directory with what is known of each.
+    pub(crate) fn list_told(&self, dir: &str) -> Result<Vec<Told>> {
+        self.place.objects.list_told(dir).map_err(|error| listing(dir, error))
     }
 
     /// Tells whether other machines write to the repository too.
@@ -227,12 +232,16 @@ impl RepositoryFiles {
 
     /// Returns the names of the local files in a directory.
     pub(crate) fn list_local(&self, dir: &str) -> Result<Vec<String>> {
-        self.place.local.list(dir).map_err(|error| Error::stored_io(format!("listing {dir}"), error))
+        self.place.local.list(dir).map_err(|error| listing(dir, error))
     }
 }
 
 fn removing(name: &str, error: io::Error) -> Error {
     Error::stored_io(format!("removing {name}"), error)
+}
+
+fn listing(dir: &str, error: io::Error) -> Error {
+    Error::stored_io(format!("listing {dir}"), error)
 }
 
 fn syncing(dir: &str, error: io::Error) -> Error {

@@ -6,6 +6,7 @@ use std::fs::DirBuilder;
 use std::fs::File;
 use std::io;
 use std::io::Write;
+use std::num::NonZeroU64;
 use std::ops::Range;
 use std::os::fd::AsFd;
 use std::os::fd::OwnedFd;
@@ -16,7 +17,6 @@ use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::OnceLock;
-use std::time::UNIX_EPOCH;
 
 use memmap2::MmapOptions;
 use rustix::fs::Advice;
@@ -387,13 +387,8 @@ impl StoredFile for FsFile {
         Ok(self.file.metadata()?.blocks().saturating_mul(512))
     }
 
-    fn written_unix_ms(&self) -> io::Result<Option<u64>> {
-        let since_1970 = self.file.metadata()?.modified()?.duration_since(UNIX_EPOCH);
-        Ok(since_1970.ok().and_then(|since| u64::try_from(since.as_millis()).ok()))
-    }
-
     fn will_read(&self, range: Range<u64>) {
-        let length = std::num::NonZeroU64::new(range.end.saturating_sub(range.start));
+        let length = NonZeroU64::new(range.end.saturating_sub(range.start));
         // Without it, the kernel reads when it is asked.
         let _ = rustix::fs::fadvise(&self.file, range.start, length, Advice::WillNeed);
     }
@@ -466,8 +461,6 @@ impl NewFile for FsNewFile {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::world::scratch::Outcome;
     use crate::world::scratch::Root;
@@ -491,20 +484,6 @@ mod tests {
             assert_eq!((made.uid(), made.gid()), owner, "{name}");
         }
         drop(lock);
-        Ok(())
-    }
-
-    #[test]
-    fn a_file_knows_when_it_was_written() -> Outcome {
-        let dir = tempfile::tempdir()?;
-        let path = dir.path().join("file");
-        let file = File::create(&path)?;
-        file.set_modified(UNIX_EPOCH + Duration::from_millis(1_764_000_000_123))?;
-        let stored = FsStorage::new(dir.path()).open("file")?;
-        assert_eq!(stored.written_unix_ms()?, Some(1_764_000_000_123));
-        // Older than what can be told.
-        file.set_modified(UNIX_EPOCH - Duration::from_millis(1))?;
-        assert_eq!(stored.written_unix_ms()?, None);
         Ok(())
     }
 

@@ -22,22 +22,19 @@ pub trait Objects: Send + Sync {
     /// Returns the names of the objects in a directory, without the directory, in no order.
     fn list(&self, dir: &str) -> io::Result<Vec<String>>;
 
-    /// Returns the objects in a directory with their lengths and ages, in no order. Leaves out one
-    /// that disappears meanwhile.
-    fn list_aged(&self, dir: &str) -> io::Result<Vec<Aged>> {
-        let mut objects = Vec::new();
+    /// Returns the objects in a directory with what is known of each, in no order. Leaves out what
+    /// disappears meanwhile or is no object.
+    fn list_told(&self, dir: &str) -> io::Result<Vec<Told>> {
+        let mut told = Vec::new();
         for name in self.list(dir)? {
-            let path = if dir.is_empty() { name.clone() } else { format!("{dir}/{name}") };
-            match self.open(&path) {
-                Ok(file) => {
-                    let made_unix_ms = file.written_unix_ms()?;
-                    objects.push(Aged { name, bytes: file.len(), made_unix_ms });
-                }
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            match self.open(&format!("{dir}/{name}")) {
+                Ok(file) => told.push(Told { name, bytes: file.len(), made_unix_ms: None }),
+                Err(error)
+                    if [io::ErrorKind::NotFound, io::ErrorKind::InvalidData].contains(&error.kind()) => {}
                 Err(error) => return Err(error),
             }
         }
-        Ok(objects)
+        Ok(told)
     }
 
     /// Returns the names of the objects in a directory that come after `after`, in no order.
@@ -99,9 +96,9 @@ pub trait Objects: Send + Sync {
     fn sync(&self, dir: &str) -> io::Result<()>;
 }
 
-/// An object in a list.
+/// What a list tells of an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Aged {
+pub struct Told {
     /// Its name, without the directory.
     pub name: String,
     /// Its length in bytes.

@@ -98,12 +98,6 @@ pub trait StoredFile: Send + Sync {
         Ok(self.len())
     }
 
-    /// Returns when it was last written, in milliseconds since 1970, by the clock of what keeps it.
-    /// None if that is not known.
-    fn written_unix_ms(&self) -> io::Result<Option<u64>> {
-        Ok(None)
-    }
-
     /// Fills `buffer` from `offset` on. Too few bytes there are an error.
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()>;
 

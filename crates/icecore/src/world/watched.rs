@@ -350,10 +350,6 @@ impl<W: Watch> StoredFile for WatchedFile<dyn StoredFile, W> {
         self.told(&Call::new(Op::Measure, &self.name), StoredFile::allocated_bytes)
     }
 
-    fn written_unix_ms(&self) -> io::Result<Option<u64>> {
-        self.told(&Call::new(Op::Measure, &self.name), StoredFile::written_unix_ms)
-    }
-
     fn will_read(&self, range: Range<u64>) {
         self.inner.will_read(range);
     }

@@ -1,7 +1,6 @@
 //! Machines that share a bucket. They know nothing of each other but what is in the bucket: whatever
 //! they do at once, no snapshot loses a byte, and what nobody needs goes after a while.
 
-use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
@@ -219,6 +218,8 @@ fn what_a_volume_of_another_machine_stands_on_stays() {
     let id = capture(&repo, &image).unwrap();
     icecore::volume::create_volume(&repo, &volume_options("vol", Some(id), None)).unwrap();
     let other = machine(&bucket);
+    let refused = icecore::snapshot::delete(&other, id, DeleteOptions::default()).map(|_| ());
+    assert!(refused.is_err_and(|error| error.kind() == ErrorKind::InUse));
     icecore::snapshot::delete(&other, id, DeleteOptions { clones_keep_it: true }).unwrap();
     collect(&other, 0).unwrap();
     let volume = open_volume(&repo, "vol").unwrap();
@@ -241,17 +242,12 @@ fn a_repository_that_is_gone_is_noticed() {
     assert_eq!(capture(&repo, &image).unwrap_err().kind(), ErrorKind::NotFound);
 }
 
-thread_local! {
-    /// How many operations run inside of each other.
-    static DEPTH: Cell<usize> = const { Cell::new(0) };
-}
-
 /// Machines, each of whose requests may fail, be done without an answer, or come late: after other
 /// machines have done whole operations.
 struct Fleet {
     bucket: Bucket,
     random: Mutex<Random>,
-    /// What was reported, with its content. None while somebody deletes it.
+    /// What was reported, with its content, and nobody has begun to delete.
     taken: Mutex<Vec<(SnapshotId, Arc<Vec<u8>>)>>,
     operations: AtomicUsize,
 }
@@ -268,7 +264,7 @@ impl Fleet {
         self.random.lock().unwrap().below(bound)
     }
 
-    /// Returns a machine whose threads count as inside of so many operations.
+    /// Returns a machine that operates inside of so many other operations.
     fn machine(self: &Arc<Self>, depth: usize) -> Option<Repository> {
         let fleet = Arc::clone(self);
         let decide = move |_: &str, _: &str| {
@@ -288,7 +284,6 @@ impl Fleet {
 
     /// Does something on some machine. It may fail, as long as it then says so.
     fn operate(self: &Arc<Self>, depth: usize) {
-        DEPTH.set(depth);
         let left =
             self.operations.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
         if left.is_err() {

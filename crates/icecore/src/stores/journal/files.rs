@@ -101,22 +101,16 @@ pub(crate) fn may_be_there(files: &RepositoryFiles, number: u64) -> bool {
     false
 }
 
-/// Entries that are read together.
+/// Entries that are read together: at once, where each request takes a while. An entry has a few
+/// hundred bytes.
 const READ_TOGETHER: usize = 64;
 
-/// Calls `each` with entries, in order, as [`read_entry`] returns them. Where each request takes a
-/// while, many are read at once.
+/// Calls `each` with entries, in order, as [`read_entry`] returns them.
 pub(crate) fn each_entry(
     files: &RepositoryFiles,
     numbers: RangeInclusive<u64>,
     mut each: impl FnMut(Entry, Digest, u16) -> Result<()>,
 ) -> Result<()> {
-    if !files.are_shared() {
-        return numbers.into_iter().try_for_each(|number| {
-            let (entry, digest, minor) = read_entry(files, number)?;
-            each(entry, digest, minor)
-        });
-    }
     let numbers: Vec<u64> = numbers.collect();
     for numbers in numbers.chunks(READ_TOGETHER) {
         let names: Vec<String> =

@@ -27,12 +27,10 @@ use crate::stores::journal::catalog::Catalog;
 use crate::stores::journal::files::Numbers;
 use crate::stores::journal::recent::Recent;
 use crate::stores::locks;
-use crate::stores::pack::file::look_at;
 use crate::stores::pack::list::list_packs;
 use crate::words::error::Error;
 use crate::words::error::ErrorKind;
 use crate::words::error::Result;
-use crate::words::ids::PackId;
 use crate::words::ids::SnapshotId;
 use crate::words::next_step::NextStep;
 use crate::words::sync::Mutex;
@@ -401,34 +399,18 @@ pub(crate) fn replace_checkpoint(files: &RepositoryFiles, catalog: &Catalog) -> 
 /// Makes a checkpoint of a catalog, and removes the entries and checkpoints that it replaces.
 pub(crate) fn make_checkpoint(files: &RepositoryFiles, catalog: &Catalog) -> Result<()> {
     let config = config::read_bytes(&*files.place.objects)?;
-    let named = match catalog.condemned().is_empty() {
-        true => HashSet::new(),
-        false => Index::load(files, &Index::default())?.packs(),
-    };
-    let listed: Option<HashSet<PackId>> = match files.are_shared() && !catalog.condemned().is_empty() {
-        // One look, where each takes a while.
-        true => Some(list_packs(files)?.into_iter().collect()),
-        false => None,
-    };
-    let bytes = writing::encode(catalog, &config, |pack| match look_in(files, listed.as_ref(), pack) {
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(named.contains(&pack)),
-        Err(error) if error.says_nothing_of_what_is_stored() => Err(error),
-        _ => Ok(true),
-    })?;
+    let mut there = HashSet::new();
+    if !catalog.condemned().is_empty() {
+        there = Index::load(files, &Index::default())?.packs();
+        there.extend(list_packs(files)?);
+    }
+    let bytes = writing::encode(catalog, &config, |pack| Ok(there.contains(&pack)))?;
     files::put_checkpoint(files, catalog.number, bytes)?;
     // Elsewhere gc does it, as it has the right to.
     if !files.are_shared() {
         files::remove_replaced(files);
     }
     Ok(())
-}
-
-fn look_in(files: &RepositoryFiles, listed: Option<&HashSet<PackId>>, pack: PackId) -> Result<()> {
-    match listed {
-        Some(listed) if listed.contains(&pack) => Ok(()),
-        Some(_) => Err(Error::new(ErrorKind::NotFound, format!("there is no pack {pack}"))),
-        None => look_at(files, pack),
-    }
 }
 
 /// Tells whether nothing came after a catalog, as far as the names of the next entry and of the

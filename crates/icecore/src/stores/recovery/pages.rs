@@ -63,6 +63,7 @@ fn read_at_once(store: &Store, id: &PageId) -> Result<Option<Page>> {
     Ok(put_together(store, id, place))
 }
 
+/// Does it from the page's first place, unless it was read before.
 fn put_together(store: &Store, id: &PageId, mut first: Option<Located>) -> Option<Page> {
     let (mut deltas, mut at) = (Vec::new(), *id);
     let (mut page, mut number) = loop {

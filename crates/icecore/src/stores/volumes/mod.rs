@@ -292,7 +292,7 @@ fn leftovers(files: &RepositoryFiles, name: &str) -> Result<Option<Vec<String>>>
     };
     let dir = layout::volume_dir(name);
     let is_record = |file: &str| layout::volume_record_temp(name) == format!("{dir}/{file}");
-    let mut left = files.list(&dir)?;
+    let mut left = files.list_local(&dir)?;
     left.retain(|file| match layout::overlay_of(file) {
         Some(number) => !is_named(number),
         None => record.is_none() && is_record(file),
@@ -307,16 +307,21 @@ pub(crate) fn check_no_clone_of<'a>(
     volumes: impl Iterator<Item = &'a Standing>,
 ) -> Result<()> {
     let is_origin = |origin: &Option<Record>| origin.as_ref().is_some_and(|origin| origin.id == snapshot.id);
-    for name in volumes.filter(|standing| is_origin(&standing.origin)).map(|standing| &standing.name) {
-        // The volume may be gone, or another one may have its name.
+    for standing in volumes.filter(|standing| is_origin(&standing.origin)) {
+        let Standing { name, host, .. } = standing;
         let volume = match load(files, name) {
-            Err(error) if error.kind() == ErrorKind::NotFound => continue,
+            Err(error) if error.kind() == ErrorKind::NotFound => None,
             // A volume record that cannot be read could name any snapshot.
-            volume => volume.map_err(|error| error.in_context(format!("volume {name}")))?,
+            volume => Some(volume.map_err(|error| error.in_context(format!("volume {name}")))?),
         };
-        if is_origin(&volume.origin) {
+        let (is_clone, place) = match volume.filter(|volume| volume.id == standing.volume) {
+            Some(volume) => (is_origin(&volume.origin), String::new()),
+            // It is gone, and another one may have its name; or it is on another machine.
+            None => (files.are_shared(), format!(" on {host}")),
+        };
+        if is_clone {
             let (id, called) = (snapshot.id, &snapshot.name);
-            let message = format!("volume {name} was created from snapshot {id} ({called})");
+            let message = format!("volume {name}{place} was created from snapshot {id} ({called})");
             return Err(Error::new(ErrorKind::InUse, message)
                 .with_hint(NextStep::KeepClones { snapshot: id, volume: name.clone() }));
         }

@@ -7,16 +7,15 @@ use std::collections::HashSet;
 use crate::format::layout;
 use crate::stores::files::RepositoryFiles;
 use crate::stores::journal::catalog::Catalog;
-use crate::words::error::Error;
 use crate::words::error::Result;
 use crate::words::ids::PackId;
-use crate::world::objects::Aged;
+use crate::world::objects::Told;
 
 /// The packs of a shared repository, and the time, both by the clock of the store.
 pub(crate) struct Grace {
     grace_ms: u64,
     now_unix_ms: u64,
-    packs: HashMap<PackId, Aged>,
+    packs: HashMap<PackId, Told>,
 }
 
 impl Grace {
@@ -26,14 +25,21 @@ impl Grace {
             return Ok(None);
         }
         let now_unix_ms = now(files)?;
-        let aged = list_aged(files, layout::PACKS)?.into_iter();
-        let packs = aged.filter_map(|aged| Some((layout::id_of(&aged.name)?, aged))).collect();
+        let told = files.list_told(layout::PACKS)?.into_iter();
+        let packs = told.filter_map(|told| Some((layout::id_of(&told.name)?, told))).collect();
         Ok(Some(Self { grace_ms, now_unix_ms, packs }))
+    }
+
+    /// Returns all packs, sorted.
+    pub(crate) fn packs(&self) -> Vec<PackId> {
+        let mut packs: Vec<PackId> = self.packs.keys().copied().collect();
+        packs.sort_unstable();
+        packs
     }
 
     /// Returns the packs that may be of captures which have not ended.
     pub(crate) fn young_packs(&self) -> HashSet<PackId> {
-        self.packs.iter().filter(|(_, aged)| self.is_young(aged.made_unix_ms)).map(|(id, _)| *id).collect()
+        self.packs.iter().filter(|(_, told)| self.is_young(told.made_unix_ms)).map(|(id, _)| *id).collect()
     }
 
     /// Returns the condemned packs that no reader should need any more, with their lengths in bytes.
@@ -61,30 +67,25 @@ fn now(files: &RepositoryFiles) -> Result<u64> {
     let name = format!("{}/{}", layout::SESSIONS, files.session);
     let is_made = files.put_new(&name, b"gc").is_ok();
     let made = match is_made {
-        true => list_aged(files, layout::SESSIONS)?,
-        false => list_aged(files, layout::JOURNAL)?,
+        true => files.list_told(layout::SESSIONS)?,
+        false => files.list_told(layout::JOURNAL)?,
     };
     if is_made {
         // One that stays is of no harm.
         let _ = files.delete(&name);
     }
-    Ok(made.into_iter().filter_map(|aged| aged.made_unix_ms).max().unwrap_or(0))
+    Ok(made.into_iter().filter_map(|told| told.made_unix_ms).max().unwrap_or(0))
 }
 
 /// Returns when each entry and checkpoint was made.
 fn times_of_entries(files: &RepositoryFiles) -> Result<BTreeMap<u64, Option<u64>>> {
     let mut times = BTreeMap::new();
     for dir in [layout::CHECKPOINTS, layout::JOURNAL] {
-        for aged in list_aged(files, dir)? {
-            if let Some(number) = layout::number_of(&aged.name) {
-                times.insert(number, aged.made_unix_ms);
+        for told in files.list_told(dir)? {
+            if let Some(number) = layout::number_of(&told.name) {
+                times.insert(number, told.made_unix_ms);
             }
         }
     }
     Ok(times)
-}
-
-fn list_aged(files: &RepositoryFiles, dir: &str) -> Result<Vec<Aged>> {
-    let listing = |error| Error::stored_io(format!("listing {dir}"), error);
-    files.place.objects.list_aged(dir).map_err(listing)
 }

@@ -40,8 +40,8 @@ pub(crate) fn is_due(begun: u64, committed: u64) -> bool {
 /// Puts small packs together if there are many of about one size and nobody else is at it. Nothing
 /// is lost by it, not even what could be restored.
 ///
-/// Where others write too, gc does this. A repository with parity leaves it to gc as well: for small packs that go, the parity of large ones
-/// would be made again.
+/// Where others write too, gc does this. A repository with parity leaves it to gc as well: for small
+/// packs that go, the parity of large ones would be made again.
 pub(crate) fn join_small_packs(repo: &Repository) -> Result<()> {
     if repo.files().are_shared() || repo.parity()?.is_some() || small_packs(repo)?.is_empty() {
         return Ok(());

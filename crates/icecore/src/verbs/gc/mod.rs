@@ -102,8 +102,8 @@ fn plan_with(repo: &Repository, options: &GcOptions, progress: &dyn Progress) ->
     // The order matters. A pack that is listed here and no longer announced afterwards was
     // published by a writer that has ended. Whatever that writer committed is among the records,
     // which are read last.
-    let mut listed = list_packs(files)?;
     let grace = Grace::begin(files, options.grace_ms)?;
+    let mut listed = grace.as_ref().map_or_else(|| list_packs(files), |grace| Ok(grace.packs()))?;
     let mut spared: HashSet<PackId> = locks::announced_packs(files)?.into_iter().collect();
     let catalog = repo.catalog()?;
     let records = all_that_is_kept_by(&repo.store, &catalog).map_err(refuse)?;
@@ -179,10 +179,7 @@ pub fn apply(repo: &Repository, plan: GcPlan, progress: &dyn Progress) -> Result
         used_bytes: plan.totals.used_bytes,
         ..GcTotals::default()
     };
-    let condemned = match files.are_shared() {
-        true => repo.catalog()?.condemned().keys().copied().collect(),
-        false => Vec::new(),
-    };
+    let condemned = repo.catalog()?.condemned().keys().copied().collect();
     let parity = Parity::begin(files, repo.parity()?, condemned)?;
     let (Taken { condemned, gone, gone_before_bytes }, new_bytes) =
         match rewrite_and_take_out(repo, &plan, &parity, progress) {
