@@ -36,9 +36,9 @@ pub(crate) struct App {
     pub(crate) model: fn() -> clap::Command,
     /// The address of the repository, if the user named one.
     repo: Option<OsString>,
-    /// The place that it leads to, once somebody has asked.
     /// How it is read, if it is in a bucket.
     reading: Reading,
+    /// The place that the address leads to, once somebody has asked.
     place: OnceCell<Place>,
 }
 

@@ -149,6 +149,13 @@ fn make_or_open(
     options: &InitOptions,
     unlock: Unlock,
 ) -> Result<(Repository, bool)> {
+    let beginning = at.begin()?;
+    if beginning.temporary.is_none() {
+        let session = Session { unlock, ..session(program) };
+        return Repository::open_or_init(beginning.place.clone(), session, options);
+    }
+    // The one that somebody else has made has other local files.
+    drop(beginning);
     match make(at, program, options) {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {
             Ok((open_with(at, program, unlock)?, false))

@@ -33,8 +33,8 @@ pub(crate) struct Disks {
 }
 
 impl Disks {
-    /// Returns the disks of a repository with the local files in a directory. All regions share `cache` for the data
-    /// read from them.
+    /// Returns the disks of a repository with the local files in a directory. All regions share
+    /// `cache` for the data read from them.
     pub(super) fn new(dir: PathBuf, repo: Arc<Repository>, cache: Arc<BlockCache>) -> Self {
         Self { dir, repo, cache, slots: Mutex::default() }
     }
