@@ -27,11 +27,12 @@ pub trait Objects: Send + Sync {
     fn list_told(&self, dir: &str) -> io::Result<Vec<Told>> {
         let mut told = Vec::new();
         for name in self.list(dir)? {
-            match self.open(&format!("{dir}/{name}")) {
+            let object = format!("{dir}/{name}");
+            match self.open(&object) {
                 Ok(file) => told.push(Told { name, bytes: file.len(), made_unix_ms: None }),
                 Err(error)
                     if [io::ErrorKind::NotFound, io::ErrorKind::InvalidData].contains(&error.kind()) => {}
-                Err(error) => return Err(error),
+                Err(error) => return Err(io::Error::new(error.kind(), format!("{object}: {error}"))),
             }
         }
         Ok(told)
