@@ -29,6 +29,7 @@ mod clouds;
 #[cfg(test)]
 mod double;
 mod fetch;
+mod known;
 mod object;
 mod probe;
 mod profile;

@@ -19,7 +19,7 @@ const LAYERS: &[&[&str]] = &[
     &["cache/flights", "cache/piece", "cache/space"],
     &["cache"],
     // What the engine knows.
-    &["staged"],
+    &["known", "staged"],
     &["object", "upload"],
     &["bucket"],
     &["probe"],

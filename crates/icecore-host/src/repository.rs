@@ -70,11 +70,9 @@ pub fn open_with(at: &Location, program: &str, unlock: Unlock) -> Result<Reposit
 }
 
 /// Opens a repository once more, for `program`, so that what is done with one handle does not wait
-/// for the other. It takes a moment, however much is in the repository.
-///
-/// # Errors
-/// Those of reading the index.
-pub fn open_beside(repo: &Repository, program: &str) -> Result<Repository> {
+/// for the other. Nothing is read.
+#[must_use]
+pub fn open_beside(repo: &Repository, program: &str) -> Repository {
     repo.open_beside(session(program))
 }
 

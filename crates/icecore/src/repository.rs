@@ -197,16 +197,14 @@ impl Repository {
         config::check_readable(&opened.config.features, opened.config.geometry)?;
         let settings = Settings::of(&opened.config);
         let journal = Journal::new(Author { host, program, account: None }, clock, settings);
-        let store = Arc::new(Store::open(files_of(place, id, &opened), journal)?);
+        let store = Arc::new(Store::new(files_of(place, id, &opened), journal));
         Ok(Self { store, config: opened.config, account: None })
     }
 
     /// Opens the same repository once more, for another session of the same process. Both handles
     /// know what either has read of the catalog, and do not wait for each other.
-    ///
-    /// # Errors
-    /// Those of reading the index.
-    pub fn open_beside(&self, session: impl Into<Session>) -> Result<Self> {
+    #[must_use]
+    pub fn open_beside(&self, session: impl Into<Session>) -> Self {
         let Session { id, host, program, clock, unlock: _ } = session.into();
         let journal = self.store.journal.beside(Author { host, program, account: None }, clock);
         let own = self.files();
@@ -217,8 +215,8 @@ impl Repository {
             id.simple().to_string(),
         );
         files.seals = own.seals.clone();
-        let store = Arc::new(Store::open_beside(files, journal, &self.store.index())?);
-        Ok(Self { store, config: self.config.clone(), account: None })
+        let store = Arc::new(self.store.beside(files, journal));
+        Self { store, config: self.config.clone(), account: None }
     }
 
     /// Returns the same handle for what is done on behalf of an account: the journal names it.
@@ -315,20 +313,24 @@ impl Repository {
         Standing { volume, name: name.to_owned(), host, origin, bases }
     }
 
-    /// Checks that the repository is still in its place, and no other one.
+    /// Checks that the repository is still in its place, and no other one, and that what every verb
+    /// needs of it can be read: the catalog and the index.
     ///
     /// # Errors
-    /// `NotFound` if it is gone; `Corrupt` if its config is damaged.
-    pub fn check_in_place(&self) -> Result<()> {
-        config::check_in_place(self.files())
+    /// `NotFound` if it is gone; `Corrupt` if its config or catalog is damaged; those of reading.
+    pub fn check_readable(&self) -> Result<()> {
+        config::check_in_place(self.files())?;
+        self.catalog()?;
+        self.store.load_runs().map(drop)
     }
 
     /// Refuses to go on where this program must not write. Whatever changes the repository looks
-    /// again when it commits; this keeps it from doing much work in vain.
-    pub(crate) fn check_writable(&self) -> Result<()> {
+    /// again when it commits; this keeps it from doing much work in vain. Returns the catalog.
+    pub(crate) fn check_writable(&self) -> Result<Arc<Catalog>> {
         config::check_again(self.files())?;
         let catalog = self.catalog()?;
-        config::check_writable(&catalog.settings.features, catalog.minor)
+        config::check_writable(&catalog.settings.features, catalog.minor)?;
+        Ok(catalog)
     }
 }
 

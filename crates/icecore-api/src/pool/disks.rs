@@ -67,7 +67,7 @@ impl Disks {
         }
         // Each volume has its own handle, so that its snapshots do not wait for those of another
         // volume. Only its owner can ask the server for one.
-        let handle = repository::open_beside(&self.repo, SERVER)?;
+        let handle = repository::open_beside(&self.repo, SERVER);
         let owned = icecore::volume::find_volume(&handle, name)?.labels;
         let handle = Arc::new(match labels::text(&owned, labels::ACCOUNT) {
             Some(owner) => handle.on_behalf_of(owner),

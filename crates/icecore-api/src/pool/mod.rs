@@ -140,12 +140,12 @@ impl Pool {
 
     /// Opens the repository once more, for slow operations: captures through one handle wait for
     /// each other.
-    pub(crate) fn another_handle(&self) -> Result<Repository> {
-        let repo = repository::open_beside(&self.repo, SERVER)?;
-        Ok(match &self.account {
+    pub(crate) fn another_handle(&self) -> Repository {
+        let repo = repository::open_beside(&self.repo, SERVER);
+        match &self.account {
             Some(account) => repo.on_behalf_of(account),
             None => repo,
-        })
+        }
     }
 
     /// Returns the cache that all disks share for data read from them.
@@ -189,12 +189,8 @@ impl Pool {
             let path = dir.join("config");
             fs::read(&path).map_err(|error| Error::io(format!("reading {}", path.display()), error))?;
         }
-        self.repo.check_in_place()?;
-        // A new handle reads the index again. The open one may have an index from before the
-        // repository became unreadable.
-        let repo = repository::open_beside(&self.repo, SERVER)?;
-        icecore::snapshot::now(&repo)?;
-        icecore::volume::list_volumes(&repo).map(drop)
+        self.repo.check_readable()?;
+        icecore::volume::list_volumes(&self.repo).map(drop)
     }
 }
 

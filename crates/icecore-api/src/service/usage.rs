@@ -52,7 +52,7 @@ impl Usage {
         let first = self.config.first_account();
         let mut samples = Vec::new();
         for pool in self.pools.values() {
-            let repo = pool.another_handle()?;
+            let repo = pool.another_handle();
             let report = icecore::maintenance::stats(&repo, &NoProgress)?;
             let disks = pool.volumes()?;
             let all = disks.all();

@@ -11,7 +11,9 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::Mutex;
 use std::sync::OnceLock;
+use std::sync::PoisonError;
 
 use icecore::Error;
 use icecore::ErrorKind;
@@ -32,6 +34,8 @@ use crate::machine::host_name;
 use crate::places::beginning::Beginning;
 use crate::places::store::Store;
 
+/// The object that a repository begins with.
+const CONFIG: &str = "config";
 /// The object that names the machine which alone may write.
 const ONE_MACHINE: &str = "one-machine";
 /// The most bytes of a mark.
@@ -79,6 +83,8 @@ struct Found {
     root: PathBuf,
     /// The machine that alone may write, if it is not this one.
     only_writer: Option<String>,
+    /// The config, until somebody opens the repository.
+    config: Mutex<Option<Vec<u8>>>,
 }
 
 impl InBucket {
@@ -108,10 +114,15 @@ impl InBucket {
     pub(crate) fn place(&self) -> Result<Place> {
         let root = self.local_root()?;
         let mut bucket = self.bucket.clone();
-        // The name of the directory tells this repository from all others.
-        if let (Ok(_), Some((cache, keep)), Some(name)) = (self.found(), &self.cache, root.file_name()) {
-            let name = name.to_string_lossy();
-            bucket = bucket.read_through(|bucket| cache.before(&name, *keep, bucket));
+        if let Ok(found) = self.found() {
+            // The name of the directory tells this repository from all others.
+            if let (Some((cache, keep)), Some(name)) = (&self.cache, root.file_name()) {
+                let name = name.to_string_lossy();
+                bucket = bucket.read_through(|bucket| cache.before(&name, *keep, bucket));
+            }
+            if let Some(config) = found.config.lock().unwrap_or_else(PoisonError::into_inner).take() {
+                bucket = bucket.with_known(CONFIG, config);
+            }
         }
         Ok(over(bucket, &root))
     }
@@ -190,7 +201,8 @@ impl InBucket {
             Ok(_) => noted(&root)?,
             Err(_) => self.settle(&root)?,
         };
-        Ok(self.found.get_or_init(|| Found { root, only_writer }))
+        let config = Mutex::new(Some(about.config));
+        Ok(self.found.get_or_init(|| Found { root, only_writer, config }))
     }
 
     /// Makes the directory of local files, and notes what matters each time. Returns the machine

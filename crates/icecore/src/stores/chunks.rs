@@ -42,12 +42,21 @@ pub(crate) struct Store {
     packs: PackCache,
     pub(crate) recent_pages: RecentPages,
     rebuilt: RebuiltPacks,
-    index: RwLock<Arc<Index>>,
+    index: RwLock<Held>,
     /// The packs looked for since the index was loaded.
     there: Mutex<There>,
     loads: Mutex<Loads>,
     /// The number of the journal's last entry at the last [`look_again`](Store::look_again).
     looked_at: Mutex<Option<u64>>,
+}
+
+/// The index as this handle knows it.
+#[derive(Default)]
+struct Held {
+    index: Arc<Index>,
+    /// Whether its runs were listed. Until somebody needs it, it has at most what another handle
+    /// knew.
+    is_loaded: bool,
 }
 
 /// Packs, and whether each exists.
@@ -77,25 +86,26 @@ pub(crate) struct Located {
 }
 
 impl Store {
-    pub(crate) fn open(files: RepositoryFiles, journal: Journal) -> Result<Self> {
-        Self::open_beside(files, journal, &Index::default())
-    }
-
-    /// Opens what another handle has open, with the parts of the index that it knows.
-    pub(crate) fn open_beside(files: RepositoryFiles, journal: Journal, known: &Index) -> Result<Self> {
-        let index = Index::load(&files, known)?;
-        let loads = Mutex::new(Loads { done: u64::from(!index.runs().is_empty()), synced: 0 });
-        Ok(Self {
+    pub(crate) fn new(files: RepositoryFiles, journal: Journal) -> Self {
+        Self {
             files,
             journal,
             packs: PackCache::default(),
             recent_pages: RecentPages::default(),
             rebuilt: RebuiltPacks::default(),
-            index: RwLock::new(Arc::new(index)),
+            index: RwLock::default(),
             there: Mutex::default(),
-            loads,
+            loads: Mutex::default(),
             looked_at: Mutex::default(),
-        })
+        }
+    }
+
+    /// Returns the store for another handle of the same repository, with the parts of the index that
+    /// this one knows.
+    pub(crate) fn beside(&self, files: RepositoryFiles, journal: Journal) -> Self {
+        let index = Arc::clone(&self.index.read().unwrap_or_else(PoisonError::into_inner).index);
+        let index = RwLock::new(Held { index, is_loaded: false });
+        Self { index, ..Self::new(files, journal) }
     }
 
     /// Returns the catalog as it is now.
@@ -106,21 +116,27 @@ impl Store {
         self.journal.catalog(&self.files)
     }
 
-    /// Returns the index as this handle knows it.
-    pub(crate) fn index(&self) -> Arc<Index> {
-        Arc::clone(&self.index.read().unwrap_or_else(PoisonError::into_inner))
+    /// Returns the index as this handle knows it. It is loaded when it is needed for the first time.
+    pub(crate) fn index(&self) -> Result<Arc<Index>> {
+        {
+            let held = self.index.read().unwrap_or_else(PoisonError::into_inner);
+            if held.is_loaded {
+                return Ok(Arc::clone(&held.index));
+            }
+        }
+        self.load_runs()
     }
 
     /// Returns where a chunk or a page may be. If a part of the index cannot be read, only this
     /// call fails: the next one opens that part anew, or leaves it out if it is damaged.
     pub(crate) fn chunk_hints(&self, id: &[u8; 16]) -> Result<Vec<Hint>> {
-        self.index().find_chunk(id).inspect_err(|_| self.open_broken_anew())
+        self.index()?.find_chunk(id).inspect_err(|_| self.open_broken_anew())
     }
 
     /// Returns where blocks may be. Each hint comes with the number of its block in `ids`. Fails as
     /// `chunk_hints` does.
     pub(crate) fn block_hints(&self, ids: &[BlockId]) -> Result<Vec<(usize, Hint)>> {
-        self.index().find_blocks(ids).inspect_err(|_| self.open_broken_anew())
+        self.index()?.find_blocks(ids).inspect_err(|_| self.open_broken_anew())
     }
 
     fn open_broken_anew(&self) {
@@ -129,36 +145,38 @@ impl Store {
     }
 
     /// Opens the runs that are not open yet, and reopens those that have become unusable.
-    fn load_runs(&self) -> Result<()> {
+    pub(crate) fn load_runs(&self) -> Result<Arc<Index>> {
         // Lock before listing the runs, so that a run that another thread adds meanwhile is added
         // to the outcome.
-        let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
+        let mut held = self.index.write().unwrap_or_else(PoisonError::into_inner);
         let known = self.journal.known();
         let condemned = known.map(|catalog| Arc::clone(catalog.condemned())).unwrap_or_default();
-        let loaded = Index::load(&self.files, &index)?.without(condemned);
-        if loaded.runs().iter().any(|run| index.runs().iter().all(|known| known.id != run.id)) {
+        let index = Arc::new(Index::load(&self.files, &held.index)?.without(condemned));
+        // What another handle has opened, this one may not take for durable either.
+        let before = if held.is_loaded { held.index.runs() } else { &[] };
+        if index.runs().iter().any(|run| before.iter().all(|known| known.id != run.id)) {
             self.loads().done += 1;
         }
-        *index = Arc::new(loaded);
-        Ok(())
+        *held = Held { index: Arc::clone(&index), is_loaded: true };
+        Ok(index)
     }
 
     /// Adds a run to the index in memory, replacing others.
     pub(crate) fn replace_runs(&self, added: Arc<RunFile>, removed: &[RunId]) {
-        let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
-        *index = Arc::new(index.with(added, removed));
+        let mut held = self.index.write().unwrap_or_else(PoisonError::into_inner);
+        held.index = Arc::new(held.index.with(added, removed));
     }
 
     /// Forgets the whole index, so that runs are opened anew even if they have the names of old
     /// ones.
     pub(crate) fn forget_index(&self) {
-        *self.index.write().unwrap_or_else(PoisonError::into_inner) = Arc::default();
+        *self.index.write().unwrap_or_else(PoisonError::into_inner) = Held::default();
     }
 
     /// Loads the runs that other processes have added to the index, and forgets packs that they may
     /// have removed.
     pub(crate) fn reload(&self) -> Result<()> {
-        self.load_runs()?;
+        let _index = self.load_runs()?;
         *self.there.lock().unwrap_or_else(PoisonError::into_inner) = There::default();
         self.packs.clear();
         self.recent_pages.clear();
@@ -226,7 +244,7 @@ impl Store {
 
     /// Tells whether all packs that the index names exist, but for those that gc has removed.
     pub(crate) fn has_all_packs(&self) -> Result<bool> {
-        let index = self.index();
+        let index = self.index()?;
         for file in index.runs() {
             for pack in file.run().iter().flat_map(|run| run.packs()) {
                 if !index.is_condemned(&pack) && !self.has_pack(pack)? {
@@ -265,7 +283,7 @@ impl Store {
     pub(crate) fn write_back_rebuilt(&self) -> u64 {
         let mut written = 0;
         // What was condemned is not needed, and may not come back.
-        let index = self.index();
+        let Ok(index) = self.index() else { return 0 };
         for pack in self.rebuilt_packs().iter().filter(|pack| !index.is_condemned(&pack.id)) {
             if write_back(&self.files, pack).is_ok() {
                 self.rebuilt.forget(pack.id);

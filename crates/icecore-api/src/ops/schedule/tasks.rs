@@ -310,7 +310,7 @@ impl Run<'_> {
     }
 
     fn gc(&self, pool: &Pool) -> icecore::Result<()> {
-        let repo = pool.another_handle()?;
+        let repo = pool.another_handle();
         let progress = self.until(None);
         let plan = gc::plan(&repo, &gc::GcOptions::new(MAX_UNUSED), &progress)?;
         let totals = gc::apply(&repo, plan, &progress)?;
@@ -319,7 +319,7 @@ impl Run<'_> {
     }
 
     fn verify(&self, pool: &Pool) -> icecore::Result<()> {
-        let repo = pool.another_handle()?;
+        let repo = pool.another_handle();
         let length_ms = |minutes: u64| i64::try_from(minutes).unwrap_or(i64::MAX).saturating_mul(MINUTE_MS);
         let begun = self.service.clock.now_unix_ms();
         let end_unix_ms = self.schedule.minutes.map(|minutes| begun.saturating_add(length_ms(minutes)));

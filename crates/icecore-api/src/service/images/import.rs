@@ -167,7 +167,7 @@ impl Imports {
             )
         };
         progress.begin(0);
-        let done = icecore::snapshot::capture(&pool.another_handle()?, &image, &options, progress)?;
+        let done = icecore::snapshot::capture(&pool.another_handle(), &image, &options, progress)?;
         if done.changed_while_read || before.was_written(&source.state()?) {
             delete_if_there(pool, import.uuid)?;
             return Err(written_to(&source));

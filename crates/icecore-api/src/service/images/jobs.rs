@@ -86,7 +86,7 @@ impl ImageJobs {
         let source = pool::find(&self.pools, from)?;
         let id = SnapshotId(snapshot);
         if !self.snapshots.is_in(&target.slug, snapshot)? {
-            let (source, target) = (Arc::new(source.another_handle()?), target.another_handle()?);
+            let (source, target) = (Arc::new(source.another_handle()), target.another_handle());
             let options = CopyOptions { name_may_repeat: true, ..CopyOptions::default() };
             icecore::snapshot::copy(&source, id, &target, &options, progress)?;
         }

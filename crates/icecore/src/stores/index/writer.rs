@@ -269,7 +269,8 @@ mod tests {
             Ok(write_run(files, PackId([pack; 32]), &entries))
         };
         publish(&others, 1).unwrap();
-        let store = Store::open(base_over(storage.clone(), "own"), Journal::default()).unwrap();
+        let store = Store::new(base_over(storage.clone(), "own"), Journal::default());
+        store.index().unwrap();
         let synced = || {
             let before = storage.changes();
             store.sync_runs().unwrap();

@@ -132,7 +132,7 @@ impl Journal {
             let was_known = from.is_some() && !checkpoints.is_empty();
             let mut catalog = match from.take() {
                 Some(known) if was_known => known,
-                _ => Arc::new(self.newest_checkpoint(files)?),
+                _ => Arc::new(self.newest_checkpoint(files, &checkpoints)?),
             };
             let begun = catalog.number;
             let read =
@@ -207,18 +207,18 @@ impl Journal {
 
     /// Returns the catalog of the oldest sound checkpoint: it has the most entries after it.
     fn oldest_checkpoint(&self, files: &RepositoryFiles) -> Result<Catalog> {
-        for number in files::checkpoints(files)?.0 {
-            match files::read_checkpoint(files, number) {
+        let numbers = files::checkpoints(files)?;
+        for number in &numbers.0 {
+            match files::read_checkpoint(files, *number) {
                 Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Corrupt) => {}
                 read => return read,
             }
         }
-        self.newest_checkpoint(files)
+        self.newest_checkpoint(files, &numbers)
     }
 
-    /// Returns the catalog of the newest sound checkpoint.
-    fn newest_checkpoint(&self, files: &RepositoryFiles) -> Result<Catalog> {
-        let numbers = files::checkpoints(files)?;
+    /// Returns the catalog of the newest sound checkpoint of these.
+    fn newest_checkpoint(&self, files: &RepositoryFiles, numbers: &Numbers) -> Result<Catalog> {
         let mut failed = None;
         for number in numbers.newest_first() {
             match files::read_checkpoint(files, number) {

@@ -216,7 +216,7 @@ mod tests {
             RepositoryId::from([0; 16]),
             "test".to_owned(),
         );
-        let (store, damage) = (Store::open(files, Journal::default()).unwrap(), Damage::default());
+        let (store, damage) = (Store::new(files, Journal::default()), Damage::default());
         // Three closed chunks, and five blocks of an open one.
         let count = 3 * CHUNK_BLOCKS + 5;
         for published in [&[0][..], &[1], &[2], &[3], &[1, 2], &[1, 1], &[2, 1]] {

@@ -282,11 +282,11 @@ fn store(
         ));
     }
     let files = repo.files();
-    let publisher = if options.dry_run {
-        None
+    let (publisher, mut read_before) = if options.dry_run {
+        (None, None)
     } else {
-        repo.check_writable()?;
-        Some(Publisher::begin(files, repo.parity()?)?)
+        let catalog = repo.check_writable()?;
+        (Some(Publisher::begin(files, catalog.settings.parity())?), Some(catalog))
     };
     for attempt in 1..=ATTEMPTS {
         let _gc_waits = match attempt {
@@ -295,7 +295,7 @@ fn store(
         };
         // The journal is read before the index: what the index then has is not condemned yet, or
         // an entry after this one condemns it.
-        let catalog = repo.catalog()?;
+        let catalog = read_before.take().map_or_else(|| repo.catalog(), Ok)?;
         repo.store.reload()?;
         if !options.name_may_repeat {
             check_name_is_free(&catalog, &options.draft())?;

@@ -253,14 +253,14 @@ pub(crate) fn merge_runs(store: &Store) -> Result<()> {
 /// Does the same with a new run that has no name yet. Returns whether anything was merged: then the
 /// new run is not needed.
 fn merge(store: &Store, new: Option<Arc<RunFile>>) -> Result<bool> {
-    let to_merge = || {
-        let runs: Vec<_> = store.index().runs().iter().chain(&new).cloned().collect();
+    let to_merge = || -> Result<Vec<_>> {
+        let runs: Vec<_> = store.index()?.runs().iter().chain(&new).cloned().collect();
         let runs = runs_to_merge(&runs, store.files.run_entries);
         let is_in = |new: &Arc<RunFile>| runs.iter().any(|run| run.id == new.id);
-        if new.as_ref().is_none_or(is_in) { runs } else { Vec::new() }
+        Ok(if new.as_ref().is_none_or(is_in) { runs } else { Vec::new() })
     };
     // Where others write too, a capture removes nothing, and gc merges.
-    if store.files.are_shared() || to_merge().is_empty() {
+    if store.files.are_shared() || to_merge()?.is_empty() {
         return Ok(false);
     }
     // Held until the merged runs are gone; otherwise others would merge them again.
@@ -269,12 +269,12 @@ fn merge(store: &Store, new: Option<Arc<RunFile>>) -> Result<bool> {
     // A run that gc or another capture has replaced must not return through this merge: it would
     // make entries look known that gc is about to remove.
     store.reload()?;
-    let runs = to_merge();
+    let runs = to_merge()?;
     if runs.is_empty() {
         return Ok(false);
     }
     // What leads to packs that are gone goes as well.
-    let gone: HashSet<PackId> = store.index().condemned().keys().copied().collect();
+    let gone: HashSet<PackId> = store.index()?.condemned().keys().copied().collect();
     let merged = match prepare_merged(&store.files, &runs, &gone) {
         // Nothing depends on this merge: a full disk may still have room for writes that matter.
         Err(error) if error.kind() == ErrorKind::NoSpace => return Ok(false),

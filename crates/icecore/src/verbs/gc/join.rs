@@ -79,7 +79,7 @@ pub(crate) fn join_small_packs(repo: &Repository) -> Result<()> {
 /// has announced stay as they are, and damaged ones, of which a repair recovers more.
 fn small_packs(repo: &Repository) -> Result<Vec<PackId>> {
     let (store, files) = (&repo.store, repo.files());
-    let index = store.index();
+    let index = store.index()?;
     let mut named = HashSet::new();
     for file in index.runs() {
         let Some(run) = file.run() else { continue };

@@ -166,7 +166,7 @@ pub(crate) fn remove_condemned(repo: &Repository, going: &[PackId], small_entrie
     let (store, files) = (&repo.store, repo.files());
     store.reload()?;
     let gone: HashSet<PackId> = repo.catalog()?.condemned().keys().copied().collect();
-    let runs = runs_to_rewrite(&store.index(), &gone, small_entries);
+    let runs = runs_to_rewrite(&*store.index()?, &gone, small_entries);
     let prepared = prepare_all(files, &runs, &gone)?;
     let new = prepared.into_iter().map(PreparedRun::publish).collect::<Result<Vec<_>>>()?;
     let is_new = |id: &RunId| new.iter().any(|run| run.id == *id);

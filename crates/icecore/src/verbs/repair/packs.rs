@@ -186,7 +186,7 @@ impl PackRepair<'_> {
         let numbers = &self.numbers;
         if !gone.is_empty() {
             self.store.reload()?;
-            let runs = self.store.index().runs().to_vec();
+            let runs = self.store.index()?.runs().to_vec();
             let merged = prepare_all(files, &runs, &gone)?;
             let merged: Vec<_> = merged.into_iter().map(PreparedRun::publish).collect::<Result<_>>()?;
             let is_new = |id: &RunId| merged.iter().any(|run| run.id == *id);

@@ -266,7 +266,7 @@ fn note(repo: &Repository, seen: &Seen, now_unix_ms: i64) -> Result<()> {
         checked.extend(seen.whole.iter().map(|pack| (*pack, now_unix_ms)));
     };
     let noted = match repo.check_writable() {
-        Ok(()) => change(files, update),
+        Ok(_) => change(files, update),
         Err(error) => Err(error),
     };
     match noted {
