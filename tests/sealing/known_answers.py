@@ -55,7 +55,7 @@ print("id key", derive("id key", master).hex())
 for number in (0, 1, 2**32 - 1):
     print("epoch key", number, derive("epoch key", master, u32(number)).hex())
 epoch = derive("epoch key", master, u32(1))
-for kind in ("pack", "entry", "checkpoint", "local", "overlay"):
+for kind in ("pack", "entry", "checkpoint", "local", "reads", "overlay"):
     keys = derive("sealed " + kind, epoch, salt, length=64)
     print(kind, keys.hex())
     if kind != "overlay":
@@ -70,7 +70,7 @@ ieee = bytes.fromhex(
 )
 whole = block(ieee, 0xFF, bytes(range(256)) * 16)
 print("IEEE 1619 vector 10", whole[:16].hex(), whole[496:512].hex(), blake3(whole[:512]).hexdigest(), blake3(whole).hexdigest())
-for kind, number in (("entry", 300), ("checkpoint", 300), ("local", 0)):
+for kind, number in (("entry", 300), ("checkpoint", 300), ("local", 0), ("reads", 3)):
     print("file", kind, blake3(sealed_file(epoch, kind, number, b"a file of one hundred bytes " * 4)).hexdigest())
 keys = derive("sealed pack", epoch, salt, length=64)
 record = padded(b"compressed", lambda length: -(-length // 256) * 256)

@@ -301,6 +301,11 @@ mod tests {
         pack.map(6000..7000).unwrap();
         pack.map(5000..900_000).unwrap();
         assert_eq!(double.calls(), ["get a/packs/1"]);
+        // What was brought near is for the cache alone, and nothing is asked for that is not there.
+        pack.bring_near(1 << 20..9 << 20).unwrap();
+        pack.bring_near(3 << 20..4 << 20).unwrap();
+        pack.map(1 << 20..2 << 20).unwrap();
+        assert_eq!(double.calls(), ["get a/packs/1"; 2]);
         assert_eq!(pack.map(0..(3 << 20) + 1).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
         assert_eq!(pack.map(Range { start: 5, end: 4 }).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
         read(&bucket, "checkpoint/1").unwrap();

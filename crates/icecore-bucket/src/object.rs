@@ -70,6 +70,15 @@ impl StoredFile for Object {
         }
     }
 
+    /// Reads it through the cache, which keeps it, and forgets it.
+    fn bring_near(&self, range: Range<u64>) -> io::Result<()> {
+        let range = range.start..range.end.min(self.tail.object_bytes);
+        match range.start < range.end && self.tail.part(&range).is_none() {
+            true => self.fetch.get(&self.name, range).map(drop),
+            false => Ok(()),
+        }
+    }
+
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
         let end = offset.checked_add(buffer.len() as u64).ok_or(io::ErrorKind::UnexpectedEof)?;
         let bytes = self.get(offset..end)?;

@@ -29,11 +29,16 @@ pub fn host_name() -> String {
 /// Returns the default size of the cache of chunks in bytes: 1/16 of the memory of the machine, or
 /// of the container or service that this process is in, from 96 MiB to 1 GiB.
 pub fn usual_cache_bytes() -> usize {
+    cache_bytes(memory_bytes())
+}
+
+/// Returns the memory of the machine, or of the container or service that this process is in.
+pub(crate) fn memory_bytes() -> u64 {
     let memory = rustix::system::sysinfo();
     let total = (memory.totalram as u64).saturating_mul(u64::from(memory.mem_unit));
     let groups = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     let limit = group_limit(&groups, &|file| std::fs::read_to_string(file).ok());
-    cache_bytes(limit.map_or(total, |limit| limit.min(total)))
+    limit.map_or(total, |limit| limit.min(total))
 }
 
 /// Returns the smallest memory limit of the control groups of a process, which its file `cgroup` in

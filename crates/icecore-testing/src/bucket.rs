@@ -44,8 +44,9 @@ pub enum Fate {
     Denied,
 }
 
-/// Decides what becomes of a request: what it does (`list`, `get`, `put`, `replace` or `delete`), and
-/// the name of the object or directory. It may do other work meanwhile.
+/// Decides what becomes of a request: what it does (`list`, `get`, `put`, `replace` or `delete`, or
+/// `near` for a part that is brought near), and the name of the object or directory, for a part with
+/// its range. It may do other work meanwhile.
 pub type Decide = dyn Fn(&str, &str) -> Fate + Send + Sync;
 
 /// A bucket as a machine reaches it.
@@ -108,15 +109,24 @@ impl Reached {
     }
 }
 
-struct Object(Arc<Vec<u8>>);
+struct Object {
+    bytes: Arc<Vec<u8>>,
+    /// Its name, once it has one, and the machine that opened it.
+    named: Option<(Reached, String)>,
+}
 
 impl StoredFile for Object {
     fn len(&self) -> u64 {
-        self.0.len() as u64
+        self.bytes.len() as u64
+    }
+
+    fn bring_near(&self, range: Range<u64>) -> io::Result<()> {
+        let Some((reached, name)) = &self.named else { return Ok(()) };
+        reached.ask("near", &format!("{name} {}..{}", range.start, range.end), |_| Ok(()))
     }
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
-        self.0.as_slice().read_at(offset, buffer)
+        self.bytes.as_slice().read_at(offset, buffer)
     }
 
     fn map(&self, range: Range<u64>) -> io::Result<Mapped> {
@@ -142,7 +152,7 @@ impl NewObject for Upload {
     }
 
     fn open(&self) -> io::Result<Box<dyn StoredFile>> {
-        Ok(Box::new(Object(Arc::new(self.bytes.clone()))))
+        Ok(Box::new(Object { bytes: Arc::new(self.bytes.clone()), named: None }))
     }
 
     fn publish(&mut self, name: &str) -> io::Result<Put> {
@@ -188,7 +198,8 @@ impl Objects for Reached {
     fn open(&self, name: &str) -> io::Result<Box<dyn StoredFile>> {
         self.ask("get", name, |bucket| {
             let bytes = bucket.content().get(name).cloned().ok_or(io::ErrorKind::NotFound)?;
-            Ok(Box::new(Object(bytes)) as Box<dyn StoredFile>)
+            let named = Some((self.clone(), name.to_owned()));
+            Ok(Box::new(Object { bytes, named }) as Box<dyn StoredFile>)
         })
     }
 

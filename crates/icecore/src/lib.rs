@@ -248,6 +248,7 @@ pub mod storage {
 /// Writable disks created from snapshots.
 pub mod volume {
     pub use crate::verbs::capture::VolumeSnapshotOptions;
+    pub use crate::verbs::volume::StoredReads;
     pub use crate::verbs::volume::UnreadableVolume;
     pub use crate::verbs::volume::VolumeInfo;
     pub use crate::verbs::volume::VolumeListing;
@@ -262,10 +263,15 @@ pub mod volume {
     pub use crate::verbs::volume::resize_volume;
     pub use crate::verbs::volume::restore_volume;
     pub use crate::verbs::volume::snapshot_volume;
+    pub use crate::verbs::volume::store_reads;
     pub use crate::verbs::volume::volume_dir;
     pub use crate::verbs::volume::volume_in;
     pub use crate::verbs::volume::watched_files;
     pub use crate::verbs::volume::written_bytes;
+    pub use crate::views::prefetch::Prefetch;
+    pub use crate::views::prefetch::PrefetchEnd;
+    pub use crate::views::prefetch::PrefetchExtent;
+    pub use crate::views::prefetch::PrefetchReport;
     pub use crate::views::volume::Volume;
     pub use crate::words::ids::VolumeId;
 }

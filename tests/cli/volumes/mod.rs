@@ -7,6 +7,7 @@ mod crash;
 mod file_systems;
 mod full;
 mod lost_index;
+mod prefetch;
 mod protocol;
 pub(crate) mod server;
 mod serving;

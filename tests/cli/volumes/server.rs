@@ -5,6 +5,7 @@ use std::io::BufRead;
 use std::io::BufReader;
 use std::io::Read;
 use std::io::Seek;
+use std::os::unix::fs::FileExt;
 use std::process::Child;
 use std::process::ChildStdout;
 use std::process::Command;
@@ -68,6 +69,13 @@ impl Server {
     /// Returns the path of its socket, or its address and port.
     pub(crate) fn address(&self) -> &str {
         self.said["address"].as_str().unwrap()
+    }
+
+    /// Tells whether it has said something to people by now.
+    pub(crate) fn has_said(&self, text: &str) -> bool {
+        let mut said = vec![0; 64 << 10];
+        let bytes = self.err.read_at(&mut said, 0).unwrap();
+        String::from_utf8_lossy(&said[..bytes]).contains(text)
     }
 
     /// Returns the number of its process.

@@ -66,6 +66,13 @@ impl Cache {
         Arc::new(Cached { cache: Arc::clone(self), dir, keep, inner, flights: Flights::default() })
     }
 
+    /// Returns how many bytes can be put into it in a row so that all of them stay: making room frees
+    /// more than is needed.
+    #[must_use]
+    pub fn room_bytes(&self) -> u64 {
+        self.space.room_bytes()
+    }
+
     /// Returns what is in the cache.
     ///
     /// # Errors

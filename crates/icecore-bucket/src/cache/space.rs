@@ -43,6 +43,11 @@ impl Space {
         Self { dir: dir.to_owned(), bytes_max, left, is_full }
     }
 
+    /// Returns what there is at least after room was made.
+    pub(super) fn room_bytes(&self) -> u64 {
+        self.bytes_max - self.bytes_max / FREE_PART
+    }
+
     /// Tells whether it is worth trying to write.
     pub(super) fn has_room(&self) -> bool {
         !self.is_full.load(Ordering::Relaxed)

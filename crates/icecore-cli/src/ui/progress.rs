@@ -26,8 +26,8 @@ use crate::units;
 const PATIENCE: Duration = Duration::from_millis(500);
 const REDRAW: Duration = Duration::from_millis(100);
 /// The meters that can drive the bar, best first.
-const LEADING: [Meter; 5] =
-    [Meter::Scanned, Meter::Restored, Meter::Rewritten, Meter::Checked, Meter::Protected];
+const LEADING: [Meter; 6] =
+    [Meter::Scanned, Meter::Restored, Meter::Rewritten, Meter::Checked, Meter::Protected, Meter::Fetched];
 /// The longest text before the bar, in characters.
 const PREFIX_MAX: usize = 32;
 const WITH_TOTAL: &str = "{prefix} [{bar:24}] {msg}, {binary_bytes_per_sec}, {eta} left";
@@ -42,8 +42,8 @@ pub(crate) struct Running {
 }
 
 struct Counters {
-    done: [AtomicU64; 8],
-    total: [AtomicU64; 8],
+    done: [AtomicU64; 9],
+    total: [AtomicU64; 9],
     stop: Arc<AtomicBool>,
 }
 
@@ -57,6 +57,7 @@ fn index(meter: Meter) -> usize {
         Meter::Pages => 5,
         Meter::Rewritten => 6,
         Meter::Protected => 7,
+        Meter::Fetched => 8,
     }
 }
 

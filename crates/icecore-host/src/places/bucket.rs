@@ -111,6 +111,10 @@ impl InBucket {
         &self.state
     }
 
+    pub(crate) fn near_bytes_max(&self) -> u64 {
+        self.cache.as_ref().map_or(0, |(cache, _)| cache.room_bytes())
+    }
+
     pub(crate) fn place(&self) -> Result<Place> {
         let root = self.local_root()?;
         let mut bucket = self.bucket.clone();

@@ -13,6 +13,7 @@ use icecore::repository::About;
 use icecore::storage::FsStorage;
 use icecore::storage::Place;
 
+use crate::machine::memory_bytes;
 use crate::places::beginning::Beginning;
 #[cfg(feature = "bucket")]
 use crate::places::bucket::InBucket;
@@ -91,6 +92,17 @@ impl Location {
             Kind::Directory(dir) => dir,
             #[cfg(feature = "bucket")]
             Kind::Bucket(bucket) => bucket.state(),
+        }
+    }
+
+    /// Returns how many bytes can be brought near (`icecore::volume::Prefetch`) without driving each
+    /// other out: a part of what the cache of a bucket takes, and, for a directory, half of the
+    /// memory.
+    pub fn near_bytes_max(&self) -> u64 {
+        match &self.0 {
+            Kind::Directory(_) => memory_bytes() / 2,
+            #[cfg(feature = "bucket")]
+            Kind::Bucket(bucket) => bucket.near_bytes_max(),
         }
     }
 

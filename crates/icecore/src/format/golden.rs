@@ -50,6 +50,8 @@ use crate::format::page_delta::Difference;
 use crate::format::page_delta::leaf_difference;
 use crate::format::parity::Head;
 use crate::format::parity::Member;
+use crate::format::reads::Reads;
+use crate::format::reads::SpanRange;
 use crate::format::record::CaptureStats;
 use crate::format::record::FileIdentity;
 use crate::format::record::Record;
@@ -123,6 +125,19 @@ pub(crate) const CHECKED: &str = "
     abababababababababababababababababababababababababababababababab | pack
     0068e5cf8b010000 | time
     9083ca7ab3a3cc44c77f97dc1b977992d2ce8b4c334bf76fcf74b7ea7d5b3405 | checksum
+";
+
+pub(crate) const READS: &str = "
+    494345524541440a | magic
+    0100 | version
+    0000 | reserved
+    02000000 | ranges
+    404142434445464748494a4b4c4d4e4f | snapshot
+    0200020000000000 | first span
+    03000000 | spans
+    0000000000000000 | first span
+    02000000 | spans
+    2b0ef64d486b681613bcd764dad45fb67d1aad1e62a262505035af382977b7cf | checksum
 ";
 
 pub(crate) const DAMAGE: &str = "
@@ -1600,6 +1615,44 @@ fn notes_are_these_bytes() {
     assert!(decode_damage(&lies, &hasher()).is_err(), "more entries than there are bytes");
 }
 
+fn reads() -> Reads {
+    let ranges = vec![SpanRange { first: 131_074, spans: 3 }, SpanRange { first: 0, spans: 2 }];
+    Reads { snapshot: SnapshotId::from(count_from(0x40)), ranges }
+}
+
+/// Returns a record of reads with other bytes at an offset, and the checksum that fits them.
+fn changed_reads(at: usize, with: &[u8]) -> Vec<u8> {
+    let mut changed = bytes(READS);
+    let end = changed.len() - 32;
+    changed[at..at + with.len()].copy_from_slice(with);
+    let checksum = hasher().record(&changed[..end]).0;
+    changed[end..].copy_from_slice(&checksum);
+    changed
+}
+
+#[test]
+fn records_of_reads_are_these_bytes() {
+    assert_eq!(reads().encode(&hasher()), bytes(READS));
+    assert_eq!(Reads::decode(&bytes(READS), &hasher()), Ok(reads()));
+    let none = Reads { ranges: Vec::new(), ..reads() };
+    assert_eq!(Reads::decode(&none.encode(&hasher()), &hasher()), Ok(none));
+    let key = hasher().reads(reads().snapshot).to_string();
+    assert_eq!(key, "450f9a6f989bec671dd98e998576c10d");
+    let refused = [
+        ("more ranges than there are bytes", changed_reads(12, &u32::MAX.to_le_bytes())),
+        ("a version of the future", changed_reads(8, &2_u16.to_le_bytes())),
+        ("a range of nothing", changed_reads(40, &[0; 4])),
+        ("more than a record may have", changed_reads(40, &[0, 0, 1, 0])),
+        ("beyond the end of any image", changed_reads(32, &((1_u64 << 46) - 2).to_le_bytes())),
+        ("two ranges that are one", changed_reads(44, &131_077_u64.to_le_bytes())),
+    ];
+    for (what, bytes) in refused {
+        assert!(Reads::decode(&bytes, &hasher()).is_err(), "{what}");
+    }
+    let last = changed_reads(32, &((1_u64 << 46) - 3).to_le_bytes());
+    assert!(Reads::decode(&last, &hasher()).is_ok());
+}
+
 #[test]
 fn files_have_these_names() {
     let hex = "abababababababababababababababababababababababababababababababab";
@@ -1614,6 +1667,12 @@ fn files_have_these_names() {
     assert_eq!(layout::parity(GroupId([0xab; 32]), 11), format!("parity/{hex}-11"));
     assert_eq!(layout::shard_of_parity(&format!("{hex}-11")), Some((GroupId([0xab; 32]), 11)));
     assert_eq!(layout::shard_of_parity(&format!("{hex}-011")), None);
+    let id = "40414243-4445-4647-4849-4a4b4c4d4e4f";
+    assert_eq!(layout::reads(id, 12), format!("reads/{id}-0012"));
+    assert_eq!(layout::reads(id, 12345), format!("reads/{id}-12345"));
+    assert_eq!(layout::key_of_reads(&format!("{id}-0012")), Some((id, 12)));
+    let wrong = [format!("{id}-12"), format!("{id}-"), format!("{id}-00012"), "0012".to_owned()];
+    assert_eq!(wrong.each_ref().map(|file| layout::key_of_reads(file)), [None; 4]);
     assert_eq!(layout::volume_record("web-1"), "local/volumes/web-1/record");
     assert_eq!(layout::volume_record_temp("web-1"), "local/volumes/web-1/record.new");
     assert_eq!(layout::overlay("web-1", 12, 0), "local/volumes/web-1/overlay-12");

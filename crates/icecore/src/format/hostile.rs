@@ -30,6 +30,7 @@ use crate::format::page::Page;
 use crate::format::page::PageRef;
 use crate::format::page::Place;
 use crate::format::parity::Head;
+use crate::format::reads::Reads;
 use crate::format::record::Record;
 use crate::format::run::Header as RunHeader;
 use crate::format::run::Run;
@@ -84,6 +85,7 @@ const SEALED: &[(&str, &str, Check)] = &[
     ("entry of a dirty map", golden::MAP_ENTRY, |bytes| {
         bytes.try_into().is_ok_and(|entry| decode_map_entry(entry, 5).is_ok_and(|states| states.is_some()))
     }),
+    ("record of reads", golden::READS, |bytes| Reads::decode(bytes, &golden::hasher()).is_ok()),
     ("damage", golden::DAMAGE, |bytes| decode_damage(bytes, &golden::hasher()).is_ok()),
 ];
 

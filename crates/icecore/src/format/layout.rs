@@ -23,6 +23,8 @@ pub(crate) const PACKS: &str = "packs";
 pub(crate) const INDEX: &str = "index";
 /// The directory of parity files.
 pub(crate) const PARITY: &str = "parity";
+/// Records of what clients read of snapshots.
+pub(crate) const READS: &str = "reads";
 /// Packs that `repair` took out of use, kept for inspection.
 pub(crate) const DAMAGED: &str = "damaged";
 /// Where other machines write too: objects that a gc makes for a moment to learn the time.
@@ -42,8 +44,21 @@ pub(crate) const DAMAGE: &str = "local/damage";
 /// Space that is given back when the disk is full, so that delete and gc can work.
 pub(crate) const RESERVE: &str = "local/reserve";
 /// All names that can be in the directory of a repository.
-pub(crate) const ROOT: [&str; 12] =
-    [CHECKPOINTS, CONFIG, DAMAGED, INDEX, JOURNAL, COPIES, KEYS, KEY_COPIES, LOCAL, PACKS, PARITY, SESSIONS];
+pub(crate) const ROOT: [&str; 13] = [
+    CHECKPOINTS,
+    CONFIG,
+    DAMAGED,
+    INDEX,
+    JOURNAL,
+    COPIES,
+    KEYS,
+    KEY_COPIES,
+    LOCAL,
+    PACKS,
+    PARITY,
+    READS,
+    SESSIONS,
+];
 /// The size of [`RESERVE`].
 pub(crate) const RESERVE_BYTES: usize = 256 << 10;
 
@@ -91,6 +106,19 @@ pub(crate) fn shard_of_parity(file: &str) -> Option<(GroupId, u8)> {
     let (group, shard) = file.split_once('-')?;
     let (group, shard) = (group.parse().ok()?, shard.parse().ok()?);
     (parity(group, shard).strip_prefix(PARITY)?.strip_prefix('/')? == file).then_some((group, shard))
+}
+
+/// Returns a record of reads. `key` stands for the snapshot: see `stores::reads`.
+pub(crate) fn reads(key: &str, number: u64) -> String {
+    format!("{READS}/{key}-{number:04}")
+}
+
+/// Returns what stands for the snapshot, and the number, if `file` in `reads/` has the form of a
+/// record's name.
+pub(crate) fn key_of_reads(file: &str) -> Option<(&str, u64)> {
+    let (key, number) = file.rsplit_once('-')?;
+    let number = number.parse().ok()?;
+    (reads(key, number).strip_prefix(READS)?.strip_prefix('/')? == file).then_some((key, number))
 }
 
 /// Returns the id in a file's name; none if the name does not have exactly that form.

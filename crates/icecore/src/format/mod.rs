@@ -21,6 +21,7 @@ pub(crate) mod pack;
 pub(crate) mod page;
 pub(crate) mod page_delta;
 pub(crate) mod parity;
+pub(crate) mod reads;
 pub(crate) mod record;
 pub(crate) mod run;
 pub(crate) mod run_filter;

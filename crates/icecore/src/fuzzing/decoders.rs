@@ -26,6 +26,8 @@ use crate::format::page_delta::Delta;
 use crate::format::page_delta::Difference;
 use crate::format::parity;
 use crate::format::parity::Head;
+use crate::format::reads::Reads;
+use crate::format::reads::SpanRange;
 use crate::format::record::Record;
 use crate::format::run;
 use crate::format::run::Run;
@@ -87,7 +89,7 @@ pub fn sealed(bytes: &[u8]) {
     if let Ok(header) = SealedHeader::decode(bytes) {
         assert!(bytes.starts_with(&header.encode()), "a header has one form");
     }
-    for (kind, number) in [(Kind::Entry, 300), (Kind::Local, 0)] {
+    for (kind, number) in [(Kind::Entry, 300), (Kind::Local, 0), (Kind::Reads, 3)] {
         if let Ok(file) = seals.open(kind, number, bytes.to_vec()) {
             let header = SealedHeader::decode(bytes).map(|header| (header.epoch, header.salt));
             let (epoch, salt) = header.unwrap_or_default();
@@ -166,6 +168,18 @@ pub fn volume(bytes: &[u8]) {
         if let Ok((volume, minor)) = VolumeRecord::decode(bytes, &hasher) {
             assert!(volume.sealed.iter().all(|number| *number < volume.active));
             assert_body(bytes, volume.encode(&hasher).ok(), minor > FORMAT_MINOR);
+        }
+    }
+}
+
+/// Checks the decoder of a record of reads.
+pub fn reads(bytes: &[u8]) {
+    let hasher = Hasher::new(&KEY);
+    for bytes in [Some(bytes.to_vec()), seal::reads(bytes, &hasher)].iter().flatten() {
+        if let Ok(reads) = Reads::decode(bytes, &hasher) {
+            assert_eq!(reads.encode(&hasher), *bytes, "not the only encoding");
+            let end = |spans: &SpanRange| spans.first + u64::from(spans.spans);
+            assert!(reads.ranges.iter().all(|range| end(range) <= 1 << 46), "beyond any image");
         }
     }
 }

@@ -30,6 +30,17 @@ pub(crate) fn envelope(
     Some(bytes)
 }
 
+/// Returns a record of reads with its signature, version and checksum put right, or none if it is
+/// too short to be one.
+pub(crate) fn reads(bytes: &[u8], hasher: &Hasher) -> Option<Vec<u8>> {
+    let end = bytes.len().checked_sub(32).filter(|end| *end >= 32)?;
+    let mut bytes = bytes.to_vec();
+    bytes[..12].copy_from_slice(b"ICEREAD\n\x01\0\0\0");
+    let sum = hasher.record(&bytes[..end]).0;
+    bytes[end..].copy_from_slice(&sum);
+    Some(bytes)
+}
+
 /// Puts right a structure of fixed size that begins with `magic` and ends with a CRC-32.
 fn fixed(bytes: &mut [u8], magic: &[u8]) {
     let end = bytes.len() - 4;

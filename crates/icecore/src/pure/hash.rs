@@ -16,7 +16,9 @@ use crate::words::ids::GroupId;
 use crate::words::ids::NodeDigest;
 use crate::words::ids::PackId;
 use crate::words::ids::PageId;
+use crate::words::ids::ReadsKey;
 use crate::words::ids::RunId;
+use crate::words::ids::SnapshotId;
 use crate::words::ids::VolumeKey;
 use crate::words::sizes::BLOCK_BYTES;
 use crate::words::sizes::SPAN_BLOCKS;
@@ -46,6 +48,7 @@ struct Keys {
     slice: [u8; 32],
     group: [u8; 32],
     volume: [u8; 32],
+    reads: [u8; 32],
     zero_block: Digest,
 }
 
@@ -68,6 +71,7 @@ impl Drop for Keys {
             &mut self.slice,
             &mut self.group,
             &mut self.volume,
+            &mut self.reads,
         ];
         keys.into_iter().for_each(|key| key.zeroize());
     }
@@ -95,6 +99,7 @@ impl Hasher {
             slice: derive("slice"),
             group: derive("group"),
             volume: derive("volume"),
+            reads: derive("reads"),
             zero_block: Digest(*blake3::keyed_hash(&block, &[0; BLOCK_BYTES]).as_bytes()),
         }))
     }
@@ -203,6 +208,13 @@ impl Hasher {
     /// Returns what stands for a volume's name in the names of files of a sealed repository.
     pub(crate) fn volume(&self, name: &str) -> VolumeKey {
         VolumeKey(Digest(*blake3::keyed_hash(&self.0.volume, name.as_bytes()).as_bytes()).short())
+    }
+
+    /// Returns what stands for a snapshot in the names of its records of reads, in a sealed
+    /// repository.
+    pub(crate) fn reads(&self, snapshot: SnapshotId) -> ReadsKey {
+        let id: [u8; 16] = snapshot.into();
+        ReadsKey(Digest(*blake3::keyed_hash(&self.0.reads, &id).as_bytes()).short())
     }
 
     /// Returns the digest of a node of the content tree from those of its children; zero where all

@@ -33,6 +33,8 @@ pub(crate) enum Kind {
     Checkpoint,
     /// A file that only this machine needs.
     Local,
+    /// A record of reads.
+    Reads,
 }
 
 impl Kind {
@@ -42,6 +44,7 @@ impl Kind {
             Self::Entry => "icecore 2026-11-30 sealed entry",
             Self::Checkpoint => "icecore 2026-11-30 sealed checkpoint",
             Self::Local => "icecore 2026-11-30 sealed local",
+            Self::Reads => "icecore 2026-11-30 sealed reads",
         }
     }
 }
@@ -163,7 +166,7 @@ mod tests {
     use crate::pure::keys::MasterKey;
     use crate::words::sizes::to_u8;
 
-    const KINDS: [Kind; 4] = [Kind::Pack, Kind::Entry, Kind::Checkpoint, Kind::Local];
+    const KINDS: [Kind; 5] = [Kind::Pack, Kind::Entry, Kind::Checkpoint, Kind::Local, Kind::Reads];
     const PLACE: Place = Place { number: 258, raw_bytes: 1000 };
 
     /// What decides the key of an object: master key, epoch, kind, salt.
@@ -216,6 +219,12 @@ mod tests {
                 "deb242642a948698c145da64f22bb0851b2fac297f4166c375bf9d5bcd37624b4218f094875cabb9\
                  1de080a619c68d5c537f9788365001146a2ec258caf0633f412ddb8d",
                 "c0b765f5575551deb7edec8f1aabeb40043b1cab5de841057fb9bf1a",
+            ),
+            (
+                Kind::Reads,
+                "2bbed3ebedd37579dcca5859eb24d2d6d3a4f186748594461ffc1b699f830495d7d4c809b9f64f1f\
+                 20c5eaa77928d9f4e9e3318d2e0a7fc0e5acfe0665fef881f2ea0bc6",
+                "fcfd19265c80b2785d648d2bff435b49894e604e795d1c5f1cc1894a",
             ),
         ];
         let (master, epoch, _, salt) = object();

@@ -14,7 +14,7 @@ use crate::world::storage::StoredFile;
 pub(crate) struct FileSizes {
     /// Packs.
     pub(crate) pack_bytes: u64,
-    /// The index, the records, the config, and notes.
+    /// The index, the records, the config, records of reads, and notes.
     pub(crate) metadata_bytes: u64,
     /// Parity.
     pub(crate) parity_bytes: u64,
@@ -45,6 +45,7 @@ impl FileSizes {
             layout::CHECKPOINTS,
             layout::KEYS,
             layout::KEY_COPIES,
+            layout::READS,
         ] {
             add(&mut sizes.metadata_bytes, dir_bytes(files, dir)?);
         }

@@ -16,6 +16,7 @@ pub(crate) mod notes;
 pub(crate) mod pack;
 pub(crate) mod parity;
 pub(crate) mod planner;
+pub(crate) mod reads;
 pub(crate) mod recent_pages;
 pub(crate) mod recovery;
 pub(crate) mod seals;

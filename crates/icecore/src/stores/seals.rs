@@ -195,7 +195,7 @@ mod tests {
     use crate::pure::compress::Codec;
     use crate::words::sizes::to_u8;
 
-    const KINDS: [Kind; 3] = [Kind::Entry, Kind::Checkpoint, Kind::Local];
+    const KINDS: [Kind; 4] = [Kind::Entry, Kind::Checkpoint, Kind::Local, Kind::Reads];
 
     /// The seals of the repository in tests/sealing/known_answers.py, in epoch 1.
     fn seals() -> Seals {
@@ -238,8 +238,9 @@ mod tests {
             "ec37e61f52eb5d069ceae127558f4e5db28954429d2d2af2d7372d6386071b61",
             "48a92db97eedec8bc7b6d0546ab0c7a6e318f32ae8369b815e7ee529b590516d",
             "12fce069a82ad3a4c06aebbf10276a2e9cfcda04d880e31266c251802abb87da",
+            "f5ebfcb3642ff4afebd93a3311a1e373c89b15c28b724f0feac0e4e9c8c4873b",
         ];
-        for ((kind, number), answer) in KINDS.into_iter().zip([300, 300, 0]).zip(answers) {
+        for ((kind, number), answer) in KINDS.into_iter().zip([300, 300, 0, 3]).zip(answers) {
             let sealed = seals().seal(kind, number, salt(), file()).unwrap();
             assert!(looks_sealed(&sealed) && sealed.len() == 188);
             assert_eq!(digest(&sealed), answer, "{kind:?}");

@@ -6,6 +6,8 @@ pub(crate) mod cache;
 mod chunk;
 mod fetch;
 mod leaf_map;
+pub(crate) mod prefetch;
+mod recorder;
 pub(crate) mod sealing;
 pub(crate) mod snapshot;
 pub(crate) mod stack;

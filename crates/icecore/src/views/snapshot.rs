@@ -76,6 +76,11 @@ impl SnapshotDisk {
         Ok(Self::new(repo, &record, cache, Some(pin)))
     }
 
+    /// Returns the snapshot's id.
+    pub fn id(&self) -> SnapshotId {
+        self.id
+    }
+
     /// Opens the image of a record that the caller protects from deletion and gc.
     pub(crate) fn of_record(repo: Arc<Repository>, record: &Record, cache: Arc<BlockCache>) -> Result<Self> {
         repo.store.reload()?;
@@ -95,7 +100,7 @@ impl SnapshotDisk {
         }
     }
 
-    fn store(&self) -> &Store {
+    pub(super) fn store(&self) -> &Store {
         &self.fetcher.repo.store
     }
 
@@ -187,7 +192,14 @@ impl SnapshotDisk {
     /// Returns the chunks that a range needs and the cache lacks, each once, in the order of the
     /// image.
     fn missing(&self, range: &Range<u64>) -> Result<Vec<ChunkId>> {
-        let (mut missing, mut seen) = (Vec::new(), HashSet::new());
+        let mut missing = self.chunks(range)?;
+        missing.retain(|chunk| !self.fetcher.cache.has(&Key::Chunk(*chunk)));
+        Ok(missing)
+    }
+
+    /// Returns the chunks that a range needs, each once, in the order of the image.
+    pub(super) fn chunks(&self, range: &Range<u64>) -> Result<Vec<ChunkId>> {
+        let (mut chunks, mut seen) = (Vec::new(), HashSet::new());
         for number in LeafNumber::all_of(range) {
             if let Some(leaf) = self.leaf(number)? {
                 let wanted = number.part_of(range);
@@ -195,14 +207,13 @@ impl SnapshotDisk {
                 for part in leaf.parts(within..within + to_usize(wanted.end - wanted.start)) {
                     if let Part::Chunk(part) = part
                         && seen.insert(part.chunk)
-                        && !self.fetcher.cache.has(&Key::Chunk(part.chunk))
                     {
-                        missing.push(part.chunk);
+                        chunks.push(part.chunk);
                     }
                 }
             }
         }
-        Ok(missing)
+        Ok(chunks)
     }
 
     /// Says what of packs is going to be read for chunks, where that takes a while to come.

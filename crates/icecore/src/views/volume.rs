@@ -3,10 +3,12 @@
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::PoisonError;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 
 use crate::format::journal::Standing;
+use crate::format::reads::Reads;
 use crate::format::record::Record;
 use crate::format::volume::VolumeRecord;
 use crate::repository::Repository;
@@ -14,6 +16,8 @@ use crate::stores::locks::Held;
 use crate::stores::volumes;
 use crate::stores::volumes::overlay::Overlay;
 use crate::views::cache::BlockCache;
+use crate::views::recorder::Noted;
+use crate::views::recorder::Recorder;
 use crate::views::snapshot::SnapshotDisk;
 use crate::views::stack::Stack;
 use crate::views::volume_locks::Published;
@@ -39,6 +43,8 @@ pub struct Volume {
     /// The number of the last snapshot that was told to end because the data it holds takes space
     /// that a write needs.
     gives_way: AtomicU64,
+    /// What was read of the snapshot below, if that is recorded.
+    noted: Mutex<Option<Arc<Noted>>>,
     _lock: Mutex<Held>,
 }
 
@@ -72,6 +78,7 @@ impl Volume {
             locks: VolumeLocks::new(record, stack),
             begun: AtomicU64::new(0),
             gives_way: AtomicU64::new(0),
+            noted: Mutex::default(),
             _lock: Mutex::new(lock),
             repo,
             cache,
@@ -105,6 +112,33 @@ impl Volume {
         let record = &published.record;
         let bases = record.base.iter().cloned().collect();
         self.repo.standing(record.id, &self.name, record.origin.clone(), bases)
+    }
+
+    /// Returns the record of the snapshot below.
+    pub(super) fn base(&self) -> Option<Record> {
+        self.locks.published().record.base.clone()
+    }
+
+    /// Notes from now on what is read of the snapshot below, until a snapshot of the volume takes its
+    /// place: up to 1 GiB, in parts of 64 KiB. [`store_reads`](crate::volume::store_reads) stores
+    /// it. Tells whether there is a snapshot below.
+    pub fn record_reads(&self) -> bool {
+        let published = self.locks.published();
+        let mut stack = self.locks.stack_mut();
+        let Some((record, base)) = published.record.base.as_ref().zip(stack.base.take()) else {
+            return false;
+        };
+        let noted = Noted::new(record.id);
+        *self.noted.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&noted));
+        stack.base = Some(Arc::new(Recorder { base, noted }));
+        true
+    }
+
+    /// Takes what was noted of the snapshot below, and whether more was read than that.
+    pub(crate) fn take_reads(&self) -> Option<(Reads, bool)> {
+        let noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
+        let (ranges, is_full) = noted.take();
+        Some((Reads { snapshot: noted.snapshot, ranges }, is_full))
     }
 
     pub(crate) fn repo(&self) -> &Arc<Repository> {

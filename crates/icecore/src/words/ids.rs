@@ -89,6 +89,11 @@ byte_id!(
     pub(crate) VolumeKey, 16
 );
 
+byte_id!(
+    /// What stands for a snapshot in the names of a sealed repository's records of reads.
+    pub(crate) ReadsKey, 16
+);
+
 /// A map from ids that are digests: their first bytes serve as the hash.
 pub(crate) type IdMap<I, T> = HashMap<I, T, BuildHasherDefault<IdHasher>>;
 

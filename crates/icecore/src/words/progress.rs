@@ -19,6 +19,8 @@ pub enum Meter {
     Rewritten,
     /// Bytes of packs read so far to compute their parity.
     Protected,
+    /// Stored bytes brought near so far.
+    Fetched,
 }
 
 /// A receiver of an operation's progress, which may stop it. Many threads call it.

@@ -105,6 +105,13 @@ pub trait StoredFile: Send + Sync {
     /// once, and says nothing of errors.
     fn will_read(&self, _range: Range<u64>) {}
 
+    /// Brings `range` near, so that reading it later does not take long: into a cache on this
+    /// machine if the file is elsewhere. Waits until it is there, if that can be waited for.
+    fn bring_near(&self, range: Range<u64>) -> io::Result<()> {
+        self.will_read(range);
+        Ok(())
+    }
+
     /// Maps `range`. Only for files that never change once they have their name.
     /// [`Mapped::is_broken`] reports parts that become unreadable later.
     fn map(&self, range: Range<u64>) -> io::Result<Mapped>;

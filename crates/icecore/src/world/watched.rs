@@ -354,6 +354,10 @@ impl<W: Watch> StoredFile for WatchedFile<dyn StoredFile, W> {
         self.inner.will_read(range);
     }
 
+    fn bring_near(&self, range: Range<u64>) -> io::Result<()> {
+        self.inner.bring_near(range)
+    }
+
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
         let call = Call::of(Op::Read, &self.name, offset, buffer.len());
         self.told(&call, |inner| inner.read_at(offset, buffer))

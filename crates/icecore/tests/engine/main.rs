@@ -64,6 +64,8 @@ mod place;
 #[cfg(test)]
 mod proofs;
 #[cfg(test)]
+mod reads;
+#[cfg(test)]
 mod repair;
 #[cfg(test)]
 mod replay;

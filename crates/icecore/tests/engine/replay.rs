@@ -9,12 +9,13 @@ use icecore_testing::fuzz::replay::all_targets;
 use icecore_testing::fuzz::replay::replay;
 use icecore_testing::fuzz::walks;
 
-const TARGETS: [Target; 16] = [
+const TARGETS: [Target; 17] = [
     ("config", decoders::config),
     ("record", decoders::record),
     ("journal_entry", decoders::entry),
     ("checkpoint", decoders::checkpoint),
     ("volume", decoders::volume),
+    ("reads", decoders::reads),
     ("sealed", decoders::sealed),
     ("map_entry", decoders::map_entry),
     ("page", decoders::page),
@@ -40,7 +41,7 @@ macro_rules! replays {
 }
 
 replays! {
-    decoders_take_what_fuzzers_made_up: "config", "record", "journal_entry", "checkpoint", "volume", "sealed", "map_entry", "page", "pack", "parity", "run", "stored", "names";
+    decoders_take_what_fuzzers_made_up: "config", "record", "journal_entry", "checkpoint", "volume", "reads", "sealed", "map_entry", "page", "pack", "parity", "run", "stored", "names";
     verbs_take_manifests_that_fuzzers_made_up: "walks";
     verbs_take_repositories_that_fuzzers_damaged: "mutations";
     histories_that_fuzzers_made_up_lose_nothing: "histories";

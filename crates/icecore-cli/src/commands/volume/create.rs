@@ -1,6 +1,7 @@
 //! `icecore volume create`.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use icecore::Result;
 use icecore::snapshot::ResourceKind;
@@ -9,6 +10,8 @@ use icecore::volume::VolumeOptions;
 use crate::app::App;
 use crate::commands::title;
 use crate::commands::volume::columns::details;
+use crate::commands::volume::prefetch;
+use crate::commands::volume::prefetch::Extent;
 use crate::exit::Verdict;
 use crate::host;
 use crate::host::Stopwatch;
@@ -18,7 +21,8 @@ use crate::units;
 /// Create a volume: a writable clone of a snapshot, or an empty disk
 ///
 /// This takes milliseconds, whatever the size: the volume stores only your changes. Serve it with
-/// `icecore volume serve`.
+/// `icecore volume serve`. With --prefetch, you can stop the fetching: the volume is whole without
+/// it.
 #[derive(Debug, clap::Args)]
 pub(crate) struct CreateArgs {
     /// The name: letters, digits and . - _
@@ -34,12 +38,16 @@ pub(crate) struct CreateArgs {
     /// or volume]
     #[arg(long)]
     droplet: bool,
+    /// Then fetch the data of the snapshot into the cache of this machine: first what the first
+    /// reads of such a disk were (see `icecore volume serve --record`), then the rest
+    #[arg(long, value_name = "WHAT", requires = "snapshot", num_args = 0..=1, require_equals = true, default_missing_value = "all")]
+    prefetch: Option<Extent>,
 }
 
 impl CreateArgs {
     pub(crate) fn run(&self, app: &App) -> Result<Verdict> {
         // An empty volume may be the first object in a repository.
-        let repo = if self.snapshot.is_some() { app.open()? } else { app.open_or_make()?.0 };
+        let repo = Arc::new(if self.snapshot.is_some() { app.open()? } else { app.open_or_make()?.0 });
         let watch = Stopwatch::start();
         let snapshot =
             self.snapshot.as_deref().map(|spec| icecore::snapshot::find(&repo, spec)).transpose()?;
@@ -60,6 +68,9 @@ impl CreateArgs {
         let text = format!("volume {}: {size}, created {how} in {time}", volume.name);
         app.ui.result(&json::VolumeResult { volume: details(app, &repo, volume)?.json() }, &text)?;
         app.ui.note(&format!("serve it with `icecore volume serve {}`", self.name));
-        Ok(Verdict::Clean)
+        match (self.prefetch, snapshot) {
+            (Some(extent), Some(snapshot)) => prefetch::in_foreground(app, &repo, snapshot.id, extent),
+            _ => Ok(Verdict::Clean),
+        }
     }
 }

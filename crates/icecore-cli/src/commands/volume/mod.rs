@@ -7,6 +7,7 @@ pub(crate) mod delete;
 pub(crate) mod export;
 pub(crate) mod get;
 pub(crate) mod list;
+mod prefetch;
 pub(crate) mod serve;
 pub(crate) mod snapshot;
 

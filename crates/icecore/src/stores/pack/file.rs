@@ -270,6 +270,16 @@ impl PackFile {
         }
     }
 
+    /// Brings a part of it near.
+    pub(crate) fn bring_near(&self, range: Range<u64>) -> Result<()> {
+        match &self.content {
+            Content::Memory(_) => Ok(()),
+            Content::File(file) => file
+                .bring_near(range)
+                .map_err(|error| Error::stored_io(format!("fetching a part of pack {}", self.id), error)),
+        }
+    }
+
     /// Reads bytes of the file as they are.
     pub(crate) fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
         self.content

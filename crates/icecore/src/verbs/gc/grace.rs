@@ -55,7 +55,7 @@ impl Grace {
     }
 
     /// What has no time is young.
-    fn is_young(&self, made_unix_ms: Option<u64>) -> bool {
+    pub(crate) fn is_young(&self, made_unix_ms: Option<u64>) -> bool {
         self.grace_ms > 0
             && made_unix_ms.is_none_or(|made| self.now_unix_ms.saturating_sub(made) < self.grace_ms)
     }

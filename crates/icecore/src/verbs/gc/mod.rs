@@ -7,6 +7,7 @@ mod join;
 mod mark;
 mod needs;
 mod parity;
+mod reads;
 mod rewrite;
 mod tail;
 
@@ -39,6 +40,7 @@ pub(crate) use crate::verbs::gc::join::join_small_packs;
 use crate::verbs::gc::mark::Usage;
 use crate::verbs::gc::needs::Needs;
 use crate::verbs::gc::parity::Parity;
+use crate::verbs::gc::reads::remove_reads;
 use crate::verbs::gc::rewrite::Rewriter;
 use crate::verbs::gc::rewrite::Rewritten;
 use crate::verbs::gc::tail::Marked;
@@ -203,7 +205,9 @@ pub fn apply(repo: &Repository, plan: GcPlan, progress: &dyn Progress) -> Result
         checked.retain(|pack, _| !gone.contains(pack));
     });
     forget_lost_volumes(repo)?;
-    done.leftovers_removed = remove_leftovers(files)? + volumes::remove_leftovers(files)?;
+    done.leftovers_removed = remove_leftovers(files)?
+        + volumes::remove_leftovers(files)?
+        + remove_reads(repo, plan.grace.as_ref())?;
     let bytes_of = |id: &PackId| plan.packs.iter().find(|pack| pack.id == *id);
     for pack in gone.iter().filter_map(bytes_of) {
         done.freed_bytes += pack.bytes;

@@ -6,6 +6,7 @@ mod create;
 mod export;
 mod info;
 mod labels;
+mod reads;
 mod snapshot;
 
 pub use crate::verbs::volume::change::delete_volume;
@@ -25,4 +26,6 @@ pub use crate::verbs::volume::info::volume_in;
 pub use crate::verbs::volume::info::watched_files;
 pub use crate::verbs::volume::info::written_bytes;
 pub use crate::verbs::volume::labels::relabel_volume;
+pub use crate::verbs::volume::reads::StoredReads;
+pub use crate::verbs::volume::reads::store_reads;
 pub use crate::verbs::volume::snapshot::snapshot_volume;

@@ -1,5 +1,6 @@
 //! Volumes and snapshots as exports of the NBD server.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use icecore::ErrorKind;
@@ -8,6 +9,7 @@ use icecore::image::ReadAt;
 use icecore::repository::Repository;
 use icecore::snapshot::BlockCache;
 use icecore::snapshot::SnapshotDisk;
+use icecore::volume::Prefetch;
 use icecore::volume::Volume;
 use icecore_host::exports::SnapshotExport;
 use icecore_host::exports::VolumeExport;
@@ -51,6 +53,22 @@ impl Served {
 
     pub(crate) fn volumes(&self) -> &[Arc<Volume>] {
         &self.volumes
+    }
+
+    /// Returns the snapshots below the volumes and those that are served, with what they are served
+    /// as.
+    pub(crate) fn to_prefetch(&self) -> Result<Vec<(String, Prefetch)>> {
+        let mut near = Vec::<(String, Prefetch)>::new();
+        for volume in &self.volumes {
+            near.extend(Prefetch::of_volume(volume)?.map(|prefetch| (volume.name().to_owned(), prefetch)));
+        }
+        for (spec, disk) in &self.snapshots {
+            let prefetch = Prefetch::of_snapshot(Arc::clone(&self.repo), disk.id(), &self.cache)?;
+            near.push((format!("{SNAPSHOT}{spec}"), prefetch));
+        }
+        let mut known = HashSet::new();
+        near.retain(|(_, prefetch)| known.insert(prefetch.snapshot()));
+        Ok(near)
     }
 
     pub(crate) fn serves_all_snapshots(&self) -> bool {

@@ -1,6 +1,7 @@
 //! `icecore volume serve`.
 
 mod exports;
+mod record;
 mod sockets;
 
 use std::num::NonZero;
@@ -24,6 +25,8 @@ use icecore_nbd::Report;
 use icecore_nbd::Server;
 
 use crate::app::App;
+use crate::commands::volume::prefetch;
+use crate::commands::volume::prefetch::Extent;
 use crate::commands::volume::serve::exports::Served;
 use crate::commands::volume::serve::sockets::Address;
 use crate::commands::volume::serve::sockets::Socket;
@@ -75,6 +78,15 @@ pub(crate) struct ServeArgs {
     /// machine's, from 96 MiB to 1 GiB]
     #[arg(long, value_name = "SIZE", value_parser = units::parse_size)]
     cache: Option<u64>,
+    /// Store what clients read of the snapshots below the volumes when serving ends: --prefetch then
+    /// fetches that first, on any machine, for new volumes of the same snapshot or of another one of
+    /// its resource
+    #[arg(long)]
+    record: bool,
+    /// Meanwhile, fetch the data of the snapshots into the cache of this machine: first what was
+    /// recorded, then the rest
+    #[arg(long, value_name = "WHAT", num_args = 0..=1, require_equals = true, default_missing_value = "all")]
+    prefetch: Option<Extent>,
 }
 
 impl ServeArgs {
@@ -90,6 +102,9 @@ impl ServeArgs {
         let names = self.names(&repo)?;
         let open = |name: &String| Volume::open(Arc::clone(&repo), name, Arc::clone(&cache)).map(Arc::new);
         let volumes = names.iter().map(open).collect::<Result<Vec<_>>>()?;
+        if self.record {
+            record::begin(app.ui, &volumes)?;
+        }
         let served = Served::new(
             Arc::clone(&repo),
             cache,
@@ -126,6 +141,9 @@ impl ServeArgs {
         let requests: Vec<_> =
             served.volumes().iter().filter_map(|volume| listen(app.ui, &dir, &repo, volume)).collect();
         tell(app, &served, &socket)?;
+        if let Some(extent) = self.prefetch {
+            prefetch::in_background(app, served.to_prefetch()?, extent)?;
+        }
         let report =
             if host::asked_to_stop() { Ok(Report::default()) } else { server.serve(&[socket.listener]) };
         requests.into_iter().for_each(control::Socket::stop);
@@ -165,6 +183,7 @@ impl ServeArgs {
                 ));
             }
         }
+        let all_stored = !self.record || record::end(app.ui, served.volumes());
         let report = report.map_err(|error| Error::io("serving", error))?;
         app.ui.note(&format!(
             "served {}: {} read, {} written",
@@ -172,7 +191,7 @@ impl ServeArgs {
             units::bytes(report.read_bytes),
             units::bytes(report.written_bytes)
         ));
-        Ok(Verdict::from_findings(!all_synced))
+        Ok(Verdict::from_findings(!all_synced || !all_stored))
     }
 }
 

@@ -1,0 +1,34 @@
+//! Removes the records of reads that are of no use any more.
+
+use crate::format::layout;
+use crate::repository::Repository;
+use crate::stores::config;
+use crate::stores::live_records::all_that_is_kept;
+use crate::stores::reads;
+use crate::verbs::gc::grace::Grace;
+use crate::words::error::Result;
+
+/// Removes the records whose snapshot is gone or that have a newer one, but for young ones where
+/// other machines write too. Returns how many there were.
+pub(crate) fn remove_reads(repo: &Repository, grace: Option<&Grace>) -> Result<u64> {
+    let files = repo.files();
+    // Listed first: whatever was recorded of a snapshot that comes later is not among them.
+    let mut told = files.list_told(layout::READS)?;
+    if told.is_empty() {
+        return Ok(0);
+    }
+    let kept = all_that_is_kept(&repo.store)?;
+    let useless = reads::useless(files, kept.iter().map(|record| record.id), &told);
+    told.retain(|told| {
+        useless.contains(&told.name) && grace.is_none_or(|grace| !grace.is_young(told.made_unix_ms))
+    });
+    if told.is_empty() {
+        return Ok(0);
+    }
+    config::check_again(files)?;
+    for one in &told {
+        files.delete(&format!("{}/{}", layout::READS, one.name))?;
+    }
+    files.sync(layout::READS)?;
+    Ok(told.len() as u64)
+}
