@@ -2,6 +2,7 @@
 //! errors say what to do.
 
 use std::path::Path;
+use std::time::Duration;
 
 use icecore_testing_s3::Credential;
 use icecore_testing_s3::Options;
@@ -365,7 +366,10 @@ fn names_of_the_configuration_stand_for_addresses() {
     let checked = fixture.run(&["-o", "json", "repo", "check"]).exits(1).json();
     let [lab, old] = [0, 1].map(|number| checked["result"]["repositories"][number].clone());
     assert_eq!((&lab["problem"], &lab["sealed"]), (&Value::Null, &false.into()));
-    assert_eq!(lab["store"], serde_json::json!({"many_may_write": true, "may_delete": true}));
+    assert_eq!(
+        lab["store"],
+        serde_json::json!({"many_may_write": true, "may_delete": true, "retains": false})
+    );
     assert!(lab["id"].is_string() && old["problem"].as_str().unwrap().contains("no repository"), "{checked}");
     let shown = fixture.run(&["repo", "check", "@lab"]).exits(0);
     assert!(shown.out.contains("any number of them"), "{shown:?}");
@@ -410,6 +414,44 @@ fn credentials_without_the_right_to_delete_capture_and_do_not_gc() {
     fixture.run(&["gc", "--grace", "0s", "--max-unused", "0%"]).exits(10).says(&["s3:DeleteObject"]);
     fixture.set("AWS_ACCESS_KEY_ID", "test");
     fixture.run(&["gc", "--grace", "0s", "--max-unused", "0%"]).exits(0);
+}
+
+#[test]
+fn a_retention_breaks_nothing_and_gc_says_what_stays() {
+    const DAY: Duration = Duration::from_secs(86_400);
+    let store = store_with(Options { retain: Some(30 * DAY), ..Options::default() });
+    let fixture = machine(&store, "disks");
+    let made = fixture.run(&["init", "--parity", "3+1"]).exits(0);
+    assert!(made.out.contains("any number of them") && made.out.contains("retention"), "{made:?}");
+    fixture.image("disk.raw", 1);
+    fixture.run(&["snapshot", "create", "disk.raw", "--name", "base"]).exits(0);
+    fixture.scribble("disk.raw", 8192, 70_000);
+    fixture.run(&["snapshot", "create", "disk.raw", "--name", "next"]).exits(0);
+    fixture.run(&["volume", "create", "web", "--snapshot", "next"]).exits(0);
+    fixture.run(&["volume", "snapshot", "web", "--name", "live"]).exits(0);
+    fixture.run(&["volume", "delete", "-f", "web"]).exits(0);
+    fixture.run(&["snapshot", "delete", "-f", "base"]).exits(0);
+    let objects = store.objects("lab").len();
+    let gc = ["gc", "--grace", "0s", "--max-unused", "0%"];
+    let told = fixture.result(&gc);
+    assert!(told["packs_retained"].as_u64().unwrap() > 0, "{told}");
+    assert_eq!((&told["freed_bytes"], &told["packs_removed"]), (&0.into(), &0.into()), "{told}");
+    let shown = fixture.run(&gc).exits(0);
+    assert!(shown.out.contains("until the store's retention ends"), "{shown:?}");
+    assert!(store.objects("lab").len() >= objects, "nothing can go");
+    for name in ["next", "live"] {
+        fixture.run(&["restore", name, "new.raw", "-f"]).exits(0);
+        fixture.assert_equal("disk.raw", "new.raw");
+    }
+    fixture.run(&["verify", "--read-data"]).exits(0);
+
+    store.advance_clock(30 * DAY);
+    let told = fixture.result(&gc);
+    assert!(told["freed_bytes"].as_u64().unwrap() > 60_000, "{told}");
+    assert_eq!(told["packs_retained"], 0, "{told}");
+    assert_eq!(fixture.result(&["stats"])["repository"]["unused_bytes"], 0);
+    machine(&store, "disks").run(&["restore", "next", "new.raw"]).exits(0);
+    fixture.run(&["verify", "--read-data"]).exits(0);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use bytes::Bytes;
 use icecore::storage::NewObject;
@@ -16,7 +17,7 @@ use crate::address::Address;
 use crate::attempts::Attempts;
 use crate::attempts::Pace;
 use crate::clouds;
-use crate::clouds::Store;
+use crate::clouds::Stores;
 use crate::fetch::Fetch;
 use crate::known::Known;
 use crate::object::Object;
@@ -49,21 +50,27 @@ impl Bucket {
     /// `InvalidInput` for settings that are wrong or incomplete, with what to do; those of starting
     /// threads.
     pub fn open(address: &Address, settings: &Settings, spool: Arc<dyn Storage>) -> io::Result<Self> {
-        let store = clouds::store(address, settings)
+        let stores = clouds::stores(address, settings)
             .map_err(|text| io::Error::new(io::ErrorKind::InvalidInput, format!("{address}: {text}")))?;
-        Self::over(store, address, Pace::new(settings.request(), settings.whole()), spool)
+        Self::over(stores, address, Pace::new(settings.request(), settings.whole()), spool)
     }
 
     /// Returns the bucket of a store.
     pub(crate) fn over(
-        store: Arc<dyn Store>,
+        stores: Stores,
         address: &Address,
         pace: Pace,
         spool: Arc<dyn Storage>,
     ) -> io::Result<Self> {
         let handle = runtime()?;
-        let remote =
-            Arc::new(Remote { store, address: address.clone(), attempts: Attempts::new(pace), handle });
+        let remote = Arc::new(Remote {
+            store: stores.store,
+            with_checksums: stores.with_checksums,
+            wants_checksums: AtomicBool::new(false),
+            address: address.clone(),
+            attempts: Attempts::new(pace),
+            handle,
+        });
         Ok(Self { fetch: Arc::clone(&remote) as _, remote, spool })
     }
 

@@ -24,15 +24,25 @@ pub(crate) trait Store: ObjectStore + MultipartStore {}
 
 impl<T: ObjectStore + MultipartStore> Store for T {}
 
-/// Makes the store of an address. Nothing is sent.
+/// The stores of an address.
+pub(crate) struct Stores {
+    /// What reads, lists and deletes, and writes as long as the other is not needed.
+    pub(crate) store: Arc<dyn Store>,
+    /// What sends a checksum with each body. Buckets with object lock want one, and not all that speak
+    /// S3 take one.
+    pub(crate) with_checksums: Option<Arc<dyn Store>>,
+}
+
+/// Makes the stores of an address. Nothing is sent.
 ///
 /// # Errors
 /// What is wrong with the settings, and what to do.
-pub(crate) fn store(address: &Address, settings: &Settings) -> Result<Arc<dyn Store>, String> {
+pub(crate) fn stores(address: &Address, settings: &Settings) -> Result<Stores, String> {
+    let one = |store| Stores { store, with_checksums: None };
     match address.cloud() {
         Cloud::S3 => s3(address, settings),
-        Cloud::Google => google(address, settings),
-        Cloud::Azure => azure(address, settings),
+        Cloud::Google => google(address, settings).map(one),
+        Cloud::Azure => azure(address, settings).map(one),
     }
 }
 
@@ -42,7 +52,7 @@ fn once() -> RetryConfig {
     RetryConfig { max_retries: 0, ..RetryConfig::default() }
 }
 
-fn s3(address: &Address, settings: &Settings) -> Result<Arc<dyn Store>, String> {
+fn s3(address: &Address, settings: &Settings) -> Result<Stores, String> {
     let aws = Aws::find(settings)?;
     let host = aws
         .endpoint
@@ -58,8 +68,7 @@ fn s3(address: &Address, settings: &Settings) -> Result<Arc<dyn Store>, String> 
         .with_http_connector(transport)
         .with_virtual_hosted_style_request(!aws.path_style);
     builder = match &aws.endpoint {
-        // Buckets with object lock want a checksum, and not all that speak S3 know it.
-        None => builder.with_checksum_algorithm(Checksum::SHA256),
+        None => builder,
         Some(endpoint) => builder.with_endpoint(match (aws.path_style, endpoint.split_once("://")) {
             (false, Some((scheme, rest))) => format!("{scheme}://{}.{rest}", address.bucket()),
             _ => endpoint.clone(),
@@ -105,7 +114,14 @@ fn s3(address: &Address, settings: &Settings) -> Result<Arc<dyn Store>, String> 
             }
         }
     }
-    builder.build().map(|store| Arc::new(store) as _).map_err(|error| error.to_string())
+    let build = |builder: AmazonS3Builder| {
+        builder.build().map(|store| Arc::new(store) as Arc<dyn Store>).map_err(|error| error.to_string())
+    };
+    let with_checksums = build(builder.clone().with_checksum_algorithm(Checksum::SHA256))?;
+    Ok(match aws.endpoint {
+        None => Stores { store: with_checksums, with_checksums: None },
+        Some(_) => Stores { store: build(builder)?, with_checksums: Some(with_checksums) },
+    })
 }
 
 fn google(address: &Address, settings: &Settings) -> Result<Arc<dyn Store>, String> {

@@ -38,6 +38,7 @@ use object_store::path::Path;
 
 use crate::attempts::Pace;
 use crate::bucket::Bucket;
+use crate::clouds::Stores;
 use crate::refusal::Refusal;
 
 /// What goes wrong with a request.
@@ -103,7 +104,8 @@ impl Double {
         let pause = Duration::from_micros(1);
         let pace = Pace { request: wait, whole: Duration::MAX, pause, attempts: 4, first_attempts: 4 };
         let address = "s3://lab/a".parse().unwrap();
-        Bucket::over(Arc::new(self.clone()), &address, pace, Arc::new(spool.clone())).unwrap()
+        let stores = Stores { store: Arc::new(self.clone()), with_checksums: None };
+        Bucket::over(stores, &address, pace, Arc::new(spool.clone())).unwrap()
     }
 
     pub(crate) async fn content(&self, key: &str) -> Option<Bytes> {

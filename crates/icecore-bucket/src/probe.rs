@@ -5,6 +5,7 @@ use std::io;
 use bytes::Bytes;
 use futures_util::future::join_all;
 use icecore::storage::Objects;
+use icecore::storage::is_retained;
 use object_store::PutMode;
 
 use crate::bucket::Bucket;
@@ -35,6 +36,8 @@ pub struct Probe {
     pub lists: bool,
     /// Whether the credentials may delete. Without that, a few small objects stay.
     pub deletes: bool,
+    /// The store keeps objects for a time, whoever wants to delete them: so these stay as well.
+    pub retains: bool,
 }
 
 impl Probe {
@@ -63,15 +66,16 @@ impl Bucket {
         }
         let mut listed = self.list(&dir)?;
         listed.sort_unstable();
-        let mut deletes = true;
+        let (mut deletes, mut retains) = (true, false);
         for name in &names {
             match self.delete(&format!("{dir}/{name}")) {
                 Ok(()) => {}
+                Err(error) if is_retained(&error) => retains = true,
                 Err(error) if error.kind() == io::ErrorKind::PermissionDenied => deletes = false,
                 Err(error) => return Err(error),
             }
         }
-        Ok(Probe { refuses_second, one_wins, reads_back, lists: listed == names, deletes })
+        Ok(Probe { refuses_second, one_wins, reads_back, lists: listed == names, deletes, retains })
     }
 
     /// Returns whether the second of two objects was refused, and whether the right one is read.
@@ -128,8 +132,14 @@ mod tests {
     use crate::double::Fault;
 
     const LONG: Duration = Duration::from_secs(3600);
-    const GOOD: Probe =
-        Probe { refuses_second: true, one_wins: true, reads_back: true, lists: true, deletes: true };
+    const GOOD: Probe = Probe {
+        refuses_second: true,
+        one_wins: true,
+        reads_back: true,
+        lists: true,
+        deletes: true,
+        retains: false,
+    };
 
     #[test]
     fn a_store_that_keeps_its_promise_is_for_many_machines() {
@@ -163,6 +173,15 @@ mod tests {
         double.fail("delete", &[Fault::Status(403, "AccessDenied"); 5]);
         let probe = double.bucket(LONG).probe("t").unwrap();
         assert_eq!(probe, Probe { deletes: false, ..GOOD });
+        assert!(probe.many_may_write());
+    }
+
+    #[test]
+    fn a_store_that_keeps_objects_for_a_time_is_for_many_machines() {
+        let double = Double::default();
+        double.fail("delete", &[Fault::Status(403, "ObjectLockedByBucketPolicy"); 5]);
+        let probe = double.bucket(LONG).probe("t").unwrap();
+        assert_eq!(probe, Probe { retains: true, ..GOOD });
         assert!(probe.many_may_write());
     }
 

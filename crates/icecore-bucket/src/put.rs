@@ -1,6 +1,7 @@
 //! Making objects: once, whatever happens on the way.
 
 use std::io;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -91,19 +92,19 @@ async fn put_parts(
             Err(trouble) => return Err(trouble),
         }
     }
-    let id = remote.attempts.run(0, async |_| Ok(remote.store.create_multipart(&path).await?)).await?;
+    let id = remote.attempts.run(0, async |_| Ok(remote.writer().create_multipart(&path).await?)).await?;
     let mut unfinished = Unfinished { remote, path: &path, id: Some(id.clone()) };
     let starts = (0..body.len()).step_by(cut.part_bytes);
     let parts = starts.enumerate().map(|(number, start)| {
         let part = body.slice(start..body.len().min(start + cut.part_bytes));
         let (id, path) = (&id, &path);
         async move {
-            let put = async |_| Ok(remote.store.put_part(path, id, number, part.clone().into()).await?);
+            let put = async |_| Ok(remote.writer().put_part(path, id, number, part.clone().into()).await?);
             remote.attempts.run(part.len() as u64, put).await
         }
     });
     let parts: Vec<PartId> = futures_util::stream::iter(parts).buffered(PARTS_AT_ONCE).try_collect().await?;
-    let complete = async |_| Ok(remote.store.complete_multipart(&path, &id, parts.clone()).await?);
+    let complete = async |_| Ok(remote.writer().complete_multipart(&path, &id, parts.clone()).await?);
     let completed = remote.attempts.run(0, complete).await;
     if completed.is_ok() {
         unfinished.id = None;
@@ -129,7 +130,7 @@ struct Unfinished<'a> {
 impl Drop for Unfinished<'_> {
     fn drop(&mut self) {
         let Some(id) = self.id.take() else { return };
-        let (store, path) = (self.remote.store.clone(), self.path.clone());
+        let (store, path) = (Arc::clone(self.remote.writer()), self.path.clone());
         // Nobody waits for it; buckets can remove what is left after some days.
         self.remote.handle.spawn(async move { store.abort_multipart(&path, &id).await });
     }

@@ -33,6 +33,29 @@ impl Refusal {
     }
 }
 
+impl Refusal {
+    /// Returns whether the store keeps the object for a time that the bucket's owner has set. The
+    /// stores have no word for it in common.
+    pub(crate) fn is_retention(&self) -> bool {
+        const CODES: [&str; 5] = [
+            "BlobImmutableDueToPolicy",
+            "ObjectLocked",
+            "ObjectLockedByBucketPolicy",
+            "ObjectUnderActiveHold",
+            "RetentionPolicyNotMet",
+        ];
+        const TEXTS: [&str; 3] = ["object lock", "retention policy", "worm protected"];
+        let message = self.message.to_lowercase();
+        let has_word = CODES.iter().any(|code| code.eq_ignore_ascii_case(&self.code));
+        let has_text = || TEXTS.iter().any(|text| message.contains(text));
+        match self.status {
+            403 | 409 => has_word || has_text(),
+            400 | 412 => has_word,
+            _ => false,
+        }
+    }
+}
+
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "status {}", self.status)?;
@@ -90,6 +113,27 @@ mod tests {
         );
         assert_eq!((google.code.as_str(), google.message.as_str()), ("forbidden", "no access"));
         assert_eq!(Refusal::read(502, "<html>Bad gateway").to_string(), "status 502");
+    }
+
+    #[test]
+    fn what_a_store_keeps_for_a_time_is_told_from_what_is_denied() {
+        let of_s3 = |code: &str, message: &str| {
+            Refusal::read(403, &format!("<Error><Code>{code}</Code><Message>{message}</Message></Error>"))
+        };
+        assert!(
+            of_s3("AccessDenied", "Access Denied because object protected by object lock.").is_retention()
+        );
+        assert!(!of_s3("AccessDenied", "Access Denied").is_retention());
+        assert!(of_s3("ObjectLockedByBucketPolicy", "").is_retention());
+        let azure = "<Error><Code>BlobImmutableDueToPolicy</Code><Message>no</Message></Error>";
+        assert!(Refusal::read(409, azure).is_retention());
+        let google = r#"{"error": {"code": 403, "errors": [{"reason": "retentionPolicyNotMet"}]}}"#;
+        assert!(Refusal::read(403, google).is_retention());
+        assert!(!Refusal::read(500, azure).is_retention());
+        // What S3 says of a body without a checksum.
+        let bare = "<Error><Code>InvalidRequest</Code><Message>Content-MD5 is required for Put Object requests \
+                    with Object Lock parameters</Message></Error>";
+        assert!(!Refusal::read(400, bare).is_retention());
     }
 
     #[test]

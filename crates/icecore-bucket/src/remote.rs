@@ -4,6 +4,8 @@ use std::future::Future;
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -37,6 +39,10 @@ const LIST_BYTES: u64 = 1 << 20;
 /// A bucket, as its store has it.
 pub(crate) struct Remote {
     pub(crate) store: Arc<dyn Store>,
+    /// The same store, with a checksum for each body, if it does not always get one.
+    pub(crate) with_checksums: Option<Arc<dyn Store>>,
+    /// Whether the store has asked for checksums.
+    pub(crate) wants_checksums: AtomicBool,
     pub(crate) address: Address,
     pub(crate) attempts: Attempts,
     pub(crate) handle: &'static Handle,
@@ -65,6 +71,26 @@ impl Remote {
 
     pub(crate) fn error(&self, trouble: &Trouble, verb: Verb, name: &str) -> io::Error {
         trouble.at(&self.address, verb, name)
+    }
+
+    /// Returns the store to put objects into.
+    pub(crate) fn writer(&self) -> &Arc<dyn Store> {
+        let with_checksums = self.with_checksums.as_ref();
+        with_checksums.filter(|_| self.wants_checksums.load(Ordering::Relaxed)).unwrap_or(&self.store)
+    }
+
+    /// Puts an object as the store wants it: with a checksum if it asks for one.
+    async fn put_as_wanted(&self, path: &Path, body: &Bytes, mode: &PutMode) -> Result<(), Trouble> {
+        let options = || PutOptions { mode: mode.clone(), ..PutOptions::default() };
+        let put = self.writer().put_opts(path, body.clone().into(), options()).await.map_err(Trouble::from);
+        match (put, &self.with_checksums) {
+            (Err(trouble), Some(store)) if trouble.wants_checksum() => {
+                self.wants_checksums.store(true, Ordering::Relaxed);
+                let put = store.put_opts(path, body.clone().into(), options()).await;
+                put.map(drop).map_err(Trouble::from)
+            }
+            (put, _) => put.map(drop),
+        }
     }
 
     async fn part(&self, path: &Path, range: Range<u64>) -> Result<Bytes, Trouble> {
@@ -136,14 +162,11 @@ impl Remote {
     pub(crate) async fn put(&self, name: &str, body: &Bytes, mode: PutMode) -> Result<Sent, Trouble> {
         let path = self.path(name)?;
         self.attempts
-            .run(body.len() as u64, async |attempt| {
-                let options = PutOptions { mode: mode.clone(), ..PutOptions::default() };
-                match self.store.put_opts(&path, body.clone().into(), options).await.map_err(Trouble::from) {
-                    Ok(_) => Ok(Sent::Made),
-                    Err(Trouble::Exists) if attempt == 0 => Ok(Sent::Taken),
-                    Err(Trouble::Exists) => Ok(Sent::Unknown),
-                    Err(trouble) => Err(trouble),
-                }
+            .run(body.len() as u64, async |attempt| match self.put_as_wanted(&path, body, &mode).await {
+                Ok(()) => Ok(Sent::Made),
+                Err(Trouble::Exists) if attempt == 0 => Ok(Sent::Taken),
+                Err(Trouble::Exists) => Ok(Sent::Unknown),
+                Err(trouble) => Err(trouble),
             })
             .await
     }

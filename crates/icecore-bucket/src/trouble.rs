@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::io;
 
+use icecore::storage::retained;
 use object_store::client::HttpError;
 use object_store::client::HttpErrorKind;
 
@@ -57,12 +58,18 @@ impl Trouble {
     pub(crate) fn may_pass(&self) -> bool {
         match self {
             Self::Unresolved(_) | Self::Unreachable(_) | Self::TimedOut | Self::Cut(_) => true,
+            Self::Refused(refusal) if refusal.is_retention() => false,
             Self::Refused(refusal) => {
                 matches!(refusal.status, 408 | 409 | 429 | 500..=506 | 508..)
                     || refusal.code == "RequestTimeout"
             }
             _ => false,
         }
+    }
+
+    /// Returns whether the store wants a checksum of what is put: it locks no object without.
+    pub(crate) fn wants_checksum(&self) -> bool {
+        matches!(self, Self::Refused(refusal) if refusal.status == 400 && refusal.message.contains("Content-MD5"))
     }
 
     /// Returns whether the store asks for fewer requests.
@@ -102,7 +109,11 @@ impl Trouble {
 
     /// Returns the error that names the object and says what to do.
     pub(crate) fn at(&self, address: &Address, verb: Verb, name: &str) -> io::Error {
-        io::Error::new(self.kind(), format!("{}: {}", address.of(name), self.why(address, verb)))
+        let why = format!("{}: {}", address.of(name), self.why(address, verb));
+        match self {
+            Self::Refused(refusal) if refusal.is_retention() => retained(why),
+            _ => io::Error::new(self.kind(), why),
+        }
     }
 
     fn why(&self, address: &Address, verb: Verb) -> String {
@@ -154,6 +165,9 @@ fn refused(refusal: &Refusal, address: &Address, verb: Verb) -> String {
         return format!("cannot get credentials ({refusal}); check the role or account that they are for");
     }
     match (refusal.status, refusal.code.as_str(), &refusal.region) {
+        _ if refusal.is_retention() => {
+            format!("the store keeps it until its retention ends ({refusal}); try again after that")
+        }
         _ if kind_of(refusal) == io::ErrorKind::StorageFull => {
             format!("the store has no space for it ({refusal}); raise the quota, or free space")
         }
@@ -315,6 +329,7 @@ mod tests {
             (refusal(500, "InternalError"), Kind::Other, "the store failed"),
             (refusal(416, ""), Kind::UnexpectedEof, "refused"),
             (refusal(403, "InvalidObjectState"), Kind::PermissionDenied, "archived"),
+            (refusal(409, "BlobImmutableDueToPolicy"), Kind::PermissionDenied, "until its retention ends"),
         ] {
             let error = Trouble::Refused(Box::new(refusal)).at(&address, Verb::Put, "packs/1");
             assert_eq!(error.kind(), kind, "{error}");

@@ -19,6 +19,7 @@ use icecore::storage::Place;
 use icecore::storage::Put;
 use icecore::storage::StoredFile;
 use icecore::storage::Told;
+use icecore::storage::retained;
 
 /// The objects by name.
 pub type Content = BTreeMap<String, Arc<Vec<u8>>>;
@@ -42,6 +43,8 @@ pub enum Fate {
     Unanswered,
     /// The machine has no right to it.
     Denied,
+    /// The bucket keeps its objects for a time.
+    Retained,
 }
 
 /// Decides what becomes of a request: what it does (`list`, `get`, `put`, `replace` or `delete`, or
@@ -105,6 +108,7 @@ impl Reached {
             Fate::Lost => Err(io::ErrorKind::TimedOut.into()),
             Fate::Unanswered => then(&self.bucket).and(Err(io::ErrorKind::TimedOut.into())),
             Fate::Denied => Err(io::ErrorKind::PermissionDenied.into()),
+            Fate::Retained => Err(retained("kept until tomorrow")),
         }
     }
 }

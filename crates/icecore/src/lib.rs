@@ -227,6 +227,8 @@ pub mod storage {
     pub use crate::world::objects::Objects;
     pub use crate::world::objects::Put;
     pub use crate::world::objects::Told;
+    pub use crate::world::objects::is_retained;
+    pub use crate::world::objects::retained;
     pub use crate::world::place::Place;
     pub use crate::world::sessions::Claim;
     pub use crate::world::sessions::Sessions;

@@ -154,7 +154,14 @@ fn objects_are_replaced_renamed_and_deleted() {
 #[test]
 fn moto_is_found_to_keep_its_promise() {
     create("probes");
-    let good = Probe { refuses_second: true, one_wins: true, reads_back: true, lists: true, deletes: true };
+    let good = Probe {
+        refuses_second: true,
+        one_wins: true,
+        reads_back: true,
+        lists: true,
+        deletes: true,
+        retains: false,
+    };
     assert_eq!(open("s3://probes/a").probe("t").unwrap(), good);
 }
 

@@ -89,6 +89,13 @@ fn summary(totals: &GcTotals, dry_run: bool) -> String {
         let condemned = units::count(totals.packs_condemned, "pack");
         lines.insert(2, ("condemned", format!("{condemned}, which a gc after --grace removes")));
     }
+    if totals.packs_retained > 0 {
+        let packs = units::count(totals.packs_retained, "pack");
+        let bytes = units::bytes(totals.retained_bytes);
+        let retained =
+            format!("{packs}, {bytes}, until the store's retention ends; a gc after that removes them");
+        lines.push(("retained", retained));
+    }
     format!("{head}\n{}", ui::pairs(2, &lines))
 }
 

@@ -109,10 +109,12 @@ pub(crate) fn told(store: Store) -> String {
         true => "the store keeps apart what several machines write: any number of them can use it",
         false => "the store does not keep apart what several machines write: use it from one machine only",
     };
-    match store.may_delete {
-        true => writers.to_owned(),
-        false => {
-            format!("{writers}\nthe credentials may not delete: they suffice to capture, but not for gc")
-        }
+    let mut lines = vec![writers];
+    if !store.may_delete {
+        lines.push("the credentials may not delete: they suffice to capture, but not for gc");
     }
+    if store.retains {
+        lines.push("the store keeps what is deleted until its retention ends: only then gc frees space");
+    }
+    lines.join("\n")
 }

@@ -48,17 +48,19 @@ pub(crate) struct Store {
     many_may_write: bool,
     /// Whether the credentials may delete.
     may_delete: bool,
+    /// Whether it keeps objects for a time.
+    retains: bool,
 }
 
 impl From<icecore_host::places::Store> for Store {
     fn from(store: icecore_host::places::Store) -> Self {
-        Self { many_may_write: store.many_may_write, may_delete: store.may_delete }
+        Self { many_may_write: store.many_may_write, may_delete: store.may_delete, retains: store.retains }
     }
 }
 
 impl From<&Store> for icecore_host::places::Store {
     fn from(store: &Store) -> Self {
-        Self { many_may_write: store.many_may_write, may_delete: store.may_delete }
+        Self { many_may_write: store.many_may_write, may_delete: store.may_delete, retains: store.retains }
     }
 }
 

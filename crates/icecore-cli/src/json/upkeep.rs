@@ -139,6 +139,8 @@ pub(crate) struct GcResult {
     freed_bytes: u64,
     unused_bytes_kept: u64,
     packs_condemned: u64,
+    packs_retained: u64,
+    retained_bytes: u64,
     leftovers_removed: u64,
 }
 
@@ -155,6 +157,8 @@ impl GcResult {
             freed_bytes: totals.freed_bytes,
             unused_bytes_kept: totals.unused_bytes_kept,
             packs_condemned: totals.packs_condemned,
+            packs_retained: totals.packs_retained,
+            retained_bytes: totals.retained_bytes,
             leftovers_removed: totals.leftovers_removed,
         }
     }

@@ -27,6 +27,7 @@ use icecore::storage::Storage;
 use icecore_bucket::Bucket;
 use icecore_bucket::Cache;
 use icecore_bucket::Keep;
+use icecore_bucket::Probe;
 use icecore_bucket::Settings;
 
 use crate::clock::random_id;
@@ -167,7 +168,8 @@ impl InBucket {
             .bucket
             .probe(&random_id().simple().to_string())
             .map_err(|error| Error::io(format!("trying the store of {self}"), error))?;
-        Ok(Store { many_may_write: probe.many_may_write(), may_delete: probe.deletes })
+        let Probe { deletes: may_delete, retains, .. } = probe;
+        Ok(Store { many_may_write: probe.many_may_write(), may_delete, retains })
     }
 
     pub(crate) fn mark_for_one_machine(&self) -> Result<()> {

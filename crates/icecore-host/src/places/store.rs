@@ -8,4 +8,6 @@ pub struct Store {
     pub many_may_write: bool,
     /// Whether the credentials may delete.
     pub may_delete: bool,
+    /// Whether it keeps objects for a time, whoever wants to delete them.
+    pub retains: bool,
 }

@@ -7,6 +7,7 @@ use crate::words::ids::GroupId;
 use crate::words::ids::PackId;
 use crate::words::ids::RunId;
 use crate::words::ids::SlotId;
+use crate::words::ids::VolumeId;
 
 pub(crate) const CONFIG: &str = "config";
 /// The entries of the journal.
@@ -35,6 +36,8 @@ pub(crate) const LOCKS: &str = "local/locks";
 pub(crate) const TMP: &str = "local/tmp";
 /// Copy-on-write volumes, one directory each.
 pub(crate) const VOLUMES: &str = "local/volumes";
+/// In a repository that other machines use too: which volumes were made on this one.
+pub(crate) const OWN_VOLUMES: &str = "local/own-volumes";
 /// The record of a volume, in its directory.
 pub(crate) const RECORD: &str = "record";
 /// The times at which verifications have read each pack whole.
@@ -124,6 +127,11 @@ pub(crate) fn key_of_reads(file: &str) -> Option<(&str, u64)> {
 /// Returns the id in a file's name; none if the name does not have exactly that form.
 pub(crate) fn id_of<T: FromStr + Display>(file: &str) -> Option<T> {
     file.parse::<T>().ok().filter(|id| id.to_string() == file)
+}
+
+/// Returns the file that says that a volume was made on this machine.
+pub(crate) fn own_volume(id: VolumeId) -> String {
+    format!("{OWN_VOLUMES}/{id}")
 }
 
 /// Returns the directory of a volume's files. What stands for the name of a volume here and in the

@@ -21,6 +21,7 @@ use crate::world::objects::Freeing;
 use crate::world::objects::NewObject;
 use crate::world::objects::Put;
 use crate::world::objects::Told;
+use crate::world::objects::is_retained;
 use crate::world::pages;
 use crate::world::place::Place;
 use crate::world::storage::StoredFile;
@@ -155,6 +156,15 @@ impl RepositoryFiles {
         self.place.objects.delete(name).map_err(|error| removing(name, error))
     }
 
+    /// Deletes an object that nothing needs; the caller makes that durable. Returns whether it is
+    /// gone: one that its place keeps for a time stays until a later gc.
+    pub(crate) fn delete_unneeded(&self, name: &str) -> Result<bool> {
+        match self.place.objects.delete(name) {
+            Err(error) if is_retained(&error) => Ok(false),
+            deleted => deleted.map(|()| true).map_err(|error| removing(name, error)),
+        }
+    }
+
     /// Removes a local file; the caller syncs its directory. A missing file is not an error.
     pub(crate) fn remove_local(&self, name: &str) -> Result<()> {
         gone(self.place.local.remove(name)).map_err(|error| removing(name, error))
@@ -259,15 +269,14 @@ impl<'a> SetAside<'a> {
         Self { files, rest: Vec::new() }
     }
 
-    /// Deletes an object; the caller makes that durable. A missing object is not an error.
+    /// Deletes an object; the caller makes that durable. A missing object is not an error, and one that
+    /// its place keeps for a time stays.
     pub(crate) fn take(&mut self, name: &str) -> Result<()> {
-        let free = self
-            .files
-            .place
-            .objects
-            .delete_fast(name, &self.files.temp_name())
-            .map_err(|error| removing(name, error))?;
-        self.rest.push((name.to_owned(), free));
+        match self.files.place.objects.delete_fast(name, &self.files.temp_name()) {
+            Ok(free) => self.rest.push((name.to_owned(), free)),
+            Err(error) if is_retained(&error) => {}
+            Err(error) => return Err(removing(name, error)),
+        }
         Ok(())
     }
 

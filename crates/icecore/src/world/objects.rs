@@ -80,7 +80,7 @@ pub trait Objects: Send + Sync {
     fn put_hint(&self, name: &str, bytes: &[u8]) -> io::Result<()>;
 
     /// Deletes an object; a missing one is not an error. Durable after a [`sync`](Self::sync). What
-    /// is open stays readable.
+    /// is open stays readable. The error [`is_retained`] for one that the place does not give up yet.
     fn delete(&self, name: &str) -> io::Result<()>;
 
     /// Deletes an object as fast as possible. Its space is free once the caller has called what this
@@ -107,6 +107,23 @@ pub struct Told {
     /// When it was made, in milliseconds since 1970, by the clock of the place. None if the place
     /// does not know.
     pub made_unix_ms: Option<u64>,
+}
+
+/// Why an object stays.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Retained(String);
+
+/// Returns the error for an object that its place keeps for a time which its owner has set, whoever
+/// wants to delete or replace it. The reason is for people.
+pub fn retained(reason: impl Into<String>) -> io::Error {
+    io::Error::new(io::ErrorKind::PermissionDenied, Retained(reason.into()))
+}
+
+/// Tells whether an object stays because its place keeps it for a time. Then a right to delete is not
+/// what is missing, and a later try goes better.
+pub fn is_retained(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|source| source.is::<Retained>())
 }
 
 /// Frees the space of a deleted object.

@@ -4,6 +4,8 @@
 use icecore::BLOCK_BYTES;
 use icecore::NoProgress;
 use icecore::maintenance;
+use icecore::maintenance::gc;
+use icecore::maintenance::gc::GcOptions;
 use icecore::snapshot::CaptureOptions;
 use icecore::snapshot::DeleteOptions;
 use icecore::snapshot::Parent;
@@ -119,6 +121,31 @@ fn pages_do_not_depend_on_how_they_are_stored() {
     let other = TestRepository::new();
     let digest = other.capture("v", &image).snapshot.content;
     assert_eq!(report.snapshot.content, digest);
+}
+
+#[test]
+fn a_page_that_outlasts_what_it_is_made_from_is_not_taken_for_known() {
+    // A pack of which little is unused stays as it is, with a page that nobody needs. The base of that
+    // page went, and the next capture of its image took the page for known: it could not be restored.
+    let mut all = Generations::new(5 * MIB);
+    let repo = &all.repository;
+    // What keeps the data of both images, and not their pages.
+    let longer = [&all.random.bytes(BLOCK_BYTES)[..], &all.image].concat();
+    repo.capture("w", &TestImage::full(&longer));
+    all.change(1);
+    let changed = all.image.clone();
+    let longer = [&all.random.bytes(BLOCK_BYTES)[..], &changed].concat();
+    all.repository.capture("x", &TestImage::full(&longer));
+    all.delete(1);
+    all.delete(0);
+    let plan = gc::plan(&all.repository.repo, &GcOptions::new(1.0), &NoProgress).unwrap();
+    assert!(plan.totals.packs_removed > 0, "{:?}", plan.totals);
+    gc::apply(&all.repository.repo, plan, &NoProgress).unwrap();
+    all.check("after gc");
+    all.capture();
+    all.check("captured again");
+    collect(&all.repository.repo).unwrap();
+    all.check("after another gc");
 }
 
 #[test]

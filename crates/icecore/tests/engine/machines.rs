@@ -22,6 +22,7 @@ use icecore::snapshot::CaptureOptions;
 use icecore::snapshot::DeleteOptions;
 use icecore::snapshot::SnapshotId;
 use icecore::storage::MemoryStorage;
+use icecore::storage::Storage;
 use icecore_testing::bucket::Bucket;
 use icecore_testing::bucket::Decide;
 use icecore_testing::bucket::Fate;
@@ -153,6 +154,177 @@ fn who_captures_needs_no_right_to_delete_or_to_replace() {
         taken.iter().for_each(|(id, image)| restores(&repo, *id, image).unwrap());
         assert_sound(&machine(&bucket), "afterwards");
     }
+}
+
+#[test]
+fn what_the_bucket_keeps_for_a_time_is_told_and_goes_after_that() {
+    let bucket = Bucket::default();
+    let is_kept = Arc::new(AtomicBool::new(true));
+    let decide = {
+        let is_kept = Arc::clone(&is_kept);
+        move |what: &str, _: &str| match what {
+            "delete" if is_kept.load(Ordering::SeqCst) => Fate::Retained,
+            _ => Fate::Done,
+        }
+    };
+    let parity = InitOptions { parity: "2+1".parse().ok(), ..init_options() };
+    Repository::init(bucket.seen_from(&MemoryStorage::new()), session(), &parity).unwrap();
+    let collector = || machine_that(&bucket, Arc::new(decide.clone()));
+    let [kept, gone] = [11, 12].map(|seed| Random::new(seed).bytes(400_000));
+    let repo = machine(&bucket);
+    let id = capture(&repo, &[&kept[..], &gone[..100_000]].concat()).unwrap();
+    delete(&repo, capture(&repo, &gone).unwrap());
+    let before = count(&bucket, "packs/");
+    for round in 0..3 {
+        bucket.wait_ms(GRACE_MS);
+        let told = collect(&collector(), 0).unwrap();
+        assert!(told.packs_retained > 0 && told.retained_bytes > 290_000, "{told:?}");
+        assert_eq!((told.packs_removed, told.packs_condemned, told.freed_bytes), (0, 0, 0), "{round}");
+        assert_sound(&machine(&bucket), "while it is kept");
+        restores(&machine(&bucket), id, &[&kept[..], &gone[..100_000]].concat()).unwrap();
+    }
+    assert!(count(&bucket, "packs/") >= before);
+    assert_eq!(count(&bucket, "sessions/"), 3);
+    // The content comes back: nobody refers to what goes.
+    let again = capture(&repo, &gone).unwrap();
+    is_kept.store(false, Ordering::SeqCst);
+    bucket.wait_ms(GRACE_MS);
+    let told = collect(&collector(), 0).unwrap();
+    assert!(told.freed_bytes > 290_000 && told.packs_retained == 0, "{told:?}");
+    assert_eq!(count(&bucket, "sessions/"), 0);
+    let other = machine(&bucket);
+    restores(&other, again, &gone).unwrap();
+    restores(&other, id, &[&kept[..], &gone[..100_000]].concat()).unwrap();
+    assert_sound(&other, "afterwards");
+    [id, again].into_iter().for_each(|id| delete(&other, id));
+    collect(&collector(), 0).unwrap();
+    for dir in ["packs/", "index/", "parity/"] {
+        assert_eq!(count(&bucket, dir), 0, "{dir}");
+    }
+}
+
+/// Has a page in the bucket that is left behind by the page that it is made from: nothing condemned
+/// it, for it is young. All that it names stays, for the sake of another snapshot. Returns the image
+/// that has it.
+fn page_left_behind(bucket: &Bucket, repo: &Repository) -> Vec<u8> {
+    let mut random = Random::new(13);
+    // So large that its pages are worth deltas.
+    let mut image = random.bytes(5 << 20);
+    let full = capture(repo, &image).unwrap();
+    let longer = [&random.bytes(4096)[..], &image].concat();
+    icecore::snapshot::capture(repo, &longer, &options("other"), &NoProgress).unwrap();
+    bucket.wait_ms(GRACE_MS);
+    image[4096..8192].copy_from_slice(&random.bytes(4096));
+    let changed = capture(repo, &image).unwrap();
+    [full, changed].into_iter().for_each(|id| delete(repo, id));
+    let told = collect(&machine(bucket), GRACE_MS).unwrap();
+    assert!(told.packs_condemned > 0, "{told:?}");
+    image
+}
+
+#[test]
+fn a_page_that_is_left_behind_by_what_it_is_made_from_is_not_taken_for_known() {
+    // A capture found a page in the index, and a snapshot was made of it that could not be restored.
+    let bucket = Bucket::default();
+    let repo = repository(&bucket);
+    let image = page_left_behind(&bucket, &repo);
+    let mut taken = Vec::new();
+    for other in [&repo, &machine(&bucket)] {
+        let id = capture(other, &image).unwrap();
+        taken.push(id);
+        restores(&machine(&bucket), id, &image).unwrap();
+        assert_sound(&machine(&bucket), "afterwards");
+    }
+    for _ in 0..2 {
+        bucket.wait_ms(GRACE_MS);
+        collect(&machine(&bucket), GRACE_MS).unwrap();
+    }
+    for id in taken {
+        restores(&machine(&bucket), id, &image).unwrap();
+    }
+    assert_sound(&machine(&bucket), "after gc");
+}
+
+#[test]
+fn a_page_that_is_left_behind_and_that_nobody_needs_is_no_damage() {
+    let bucket = Bucket::default();
+    let repo = repository(&bucket);
+    page_left_behind(&bucket, &repo);
+    assert_sound(&machine(&bucket), "while its base is condemned");
+    bucket.wait_ms(GRACE_MS - 1);
+    collect(&machine(&bucket), GRACE_MS).unwrap();
+    assert_sound(&machine(&bucket), "later");
+    bucket.wait_ms(1);
+    let told = collect(&machine(&bucket), GRACE_MS).unwrap();
+    assert!(told.freed_bytes > 0, "{told:?}");
+    assert_sound(&machine(&bucket), "without its base");
+}
+
+#[test]
+fn a_pack_that_another_gc_removes_does_not_stop_a_gc() {
+    // It was listed, and could not be opened any more.
+    let bucket = Bucket::default();
+    let repo = repository(&bucket);
+    let [kept, gone] = [14, 15].map(|seed| Random::new(seed).bytes(300_000));
+    let id = capture(&repo, &kept).unwrap();
+    delete(&repo, capture(&repo, &gone).unwrap());
+    let is_overtaken = Arc::new(AtomicBool::new(false));
+    let decide = {
+        let (bucket, is_overtaken) = (bucket.clone(), Arc::clone(&is_overtaken));
+        move |what: &str, name: &str| {
+            if what == "get" && name.starts_with("packs/") && !is_overtaken.swap(true, Ordering::SeqCst) {
+                meanwhile(|| assert!(collect(&machine(&bucket), 0).unwrap().freed_bytes > 0));
+            }
+            Fate::Done
+        }
+    };
+    match collect(&machine_that(&bucket, Arc::new(decide)), 0) {
+        Err(error) => assert_eq!(error.kind(), ErrorKind::InUse, "{error}"),
+        Ok(told) => assert_eq!((told.packs_removed, told.packs_rewritten), (0, 0), "{told:?}"),
+    }
+    assert!(is_overtaken.load(Ordering::SeqCst));
+    restores(&machine(&bucket), id, &kept).unwrap();
+    assert_sound(&machine(&bucket), "afterwards");
+}
+
+#[test]
+fn a_volume_whose_creation_or_deletion_was_cut_off_is_forgotten_by_its_own_machine() {
+    // Nobody could tell whether it was on another machine: what it stood on stayed for ever.
+    let bucket = Bucket::default();
+    let image = Random::new(16).bytes(300_000);
+    let first = Arc::new(repository(&bucket));
+    // The record of the volume cannot be written, or the entry after its removal.
+    for cut_in_deletion in [false, true] {
+        let id = capture(&first, &image).unwrap();
+        let local = MemoryStorage::new();
+        let denies = Arc::new(AtomicBool::new(false));
+        let decide = {
+            let denies = Arc::clone(&denies);
+            move |what: &str, _: &str| match what {
+                "put" if denies.load(Ordering::SeqCst) => Fate::Denied,
+                _ => Fate::Done,
+            }
+        };
+        let place = bucket.reached_from(&local, Arc::new(decide));
+        let repo = Arc::new(with_small_packs(Repository::open(place, session())).unwrap());
+        icecore::volume::create_volume(&repo, &volume_options("vol", Some(id), None)).unwrap();
+        if cut_in_deletion {
+            denies.store(true, Ordering::SeqCst);
+            icecore::volume::delete_volume(&repo, "vol").unwrap();
+            denies.store(false, Ordering::SeqCst);
+        } else {
+            local.remove("local/volumes/vol/record").unwrap();
+        }
+        // No other machine can know.
+        collect(&machine(&bucket), 0).unwrap();
+        let kept = icecore::snapshot::delete(&first, id, DeleteOptions::default()).map(|_| ());
+        assert_eq!(kept.unwrap_err().kind(), ErrorKind::InUse, "{cut_in_deletion}");
+        collect(&repo, 0).unwrap();
+        delete(&first, id);
+        assert_eq!(local.list("local/own-volumes").unwrap(), [""; 0]);
+    }
+    collect(&machine(&bucket), 0).unwrap();
+    assert_eq!(count(&bucket, "packs/"), 0);
 }
 
 #[test]

@@ -304,7 +304,10 @@ pub(crate) fn remove_replaced(files: &RepositoryFiles) {
     ] {
         let numbers = numbers(files, dir).unwrap_or_default();
         for number in numbers.0.into_iter().filter(|number| is_replaced(*number)) {
-            let _ = files.delete(&layout::numbered(dir, number));
+            // What its place keeps for a time, it keeps longer if it is newer.
+            if files.delete_unneeded(&layout::numbered(dir, number)).is_ok_and(|is_gone| !is_gone) {
+                break;
+            }
         }
     }
 }

@@ -201,7 +201,9 @@ pub(crate) fn remove_superfluous(
     }
     if !going.is_empty() {
         config::check_again(files)?;
-        going.iter().try_for_each(|(group, shard)| files.delete(&layout::parity(*group, *shard)))?;
+        for (group, shard) in &going {
+            files.delete_unneeded(&layout::parity(*group, *shard))?;
+        }
         files.sync(layout::PARITY)?;
     }
     Ok(going.len() as u64)

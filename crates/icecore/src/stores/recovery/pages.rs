@@ -140,6 +140,18 @@ pub(crate) fn delta_base(place: &Located) -> Result<(Option<PageId>, u32)> {
     Ok((Some(delta.base), delta.depth()))
 }
 
+/// Tells whether the pages are there that a page is made from, each in one place. A page that no
+/// snapshot needs may be left without them: gc keeps them for what is needed only.
+pub(crate) fn has_its_bases(store: &Store, page: &Located) -> Result<bool> {
+    let mut base = delta_base(page)?.0;
+    for _ in 0..READS_MAX {
+        let Some(id) = base else { return Ok(true) };
+        let Some(found) = store.find_page(&id)? else { return Ok(false) };
+        base = delta_base(&found)?.0;
+    }
+    Ok(false)
+}
+
 /// Tells whether a page is a delta whose own record is sound, so that at most its base is lost.
 pub(crate) fn is_sound_delta(place: &Located) -> bool {
     place.entry.codec == Codec::Delta

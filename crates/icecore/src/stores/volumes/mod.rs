@@ -17,6 +17,7 @@ use crate::stores::locks::Held;
 use crate::words::error::Error;
 use crate::words::error::ErrorKind;
 use crate::words::error::Result;
+use crate::words::ids::VolumeId;
 use crate::words::names::Labels;
 use crate::words::names::check_volume_name;
 use crate::words::next_step::NextStep;
@@ -26,6 +27,8 @@ use crate::world::storage::replace;
 
 /// The longest record of a volume: two snapshot records and a few numbers.
 const RECORD_BYTES_MAX: u64 = 2 << 20;
+/// The longest note of a volume of this machine: the name of its directory.
+const OWN_BYTES_MAX: u64 = 1 << 10;
 
 /// Returns the record of a volume.
 ///
@@ -150,10 +153,50 @@ pub(crate) fn remove_record(files: &RepositoryFiles, name: &str) -> Result<()> {
     })
 }
 
+/// Notes that a volume is made on this machine, before an entry says what it stands on. Without that,
+/// nobody could tell later whether it is on another machine, or gone. The caller holds its lock.
+pub(crate) fn note_own(files: &RepositoryFiles, name: &str, id: VolumeId) -> Result<()> {
+    match files.are_shared() {
+        true => files.write_local(&layout::own_volume(id), files.volume_key(name).as_bytes()),
+        false => Ok(()),
+    }
+}
+
+/// Forgets that a volume was made on this machine, once it stands on nothing any more. A note that
+/// stays is of no harm, and gc removes it.
+pub(crate) fn forget_own(files: &RepositoryFiles, id: VolumeId) {
+    if files.are_shared() {
+        let _ = files.remove_local(&layout::own_volume(id));
+    }
+}
+
+/// Forgets the volumes of which no entry was ever made, and that nobody is making.
+pub(crate) fn forget_unmade(
+    files: &RepositoryFiles,
+    stands: impl Fn(VolumeId) -> Result<bool>,
+) -> Result<()> {
+    for file in files.list_local(layout::OWN_VOLUMES)? {
+        let Some(id) = layout::id_of::<VolumeId>(&file) else { continue };
+        if stands(id)? {
+            continue;
+        }
+        let Ok(key) = read_all(files.open_local(&layout::own_volume(id)), OWN_BYTES_MAX) else { continue };
+        let key = String::from_utf8_lossy(&key);
+        let Ok(Some(lock)) = locks::try_volume(files, &key) else { continue };
+        // An empty volume stands on nothing until its first snapshot.
+        let is_there = load_in(files, &key).is_ok_and(|record| record.id == id);
+        if !is_there && !stands(id)? {
+            forget_own(files, id);
+        }
+        lock.dismiss();
+    }
+    Ok(())
+}
+
 /// Tells whether the volume that stands on something is gone, and nobody is making it.
 pub(crate) fn is_lost(files: &RepositoryFiles, standing: &Standing) -> Result<bool> {
     // It may be on another machine.
-    if files.are_shared() {
+    if files.are_shared() && files.open_local(&layout::own_volume(standing.volume)).is_err() {
         return Ok(false);
     }
     let name = &standing.name;

@@ -14,6 +14,7 @@ use crate::pure::compress::Encoded;
 use crate::pure::compress::Encoder;
 use crate::stores::chunks::Store;
 use crate::stores::pack::writer::Item;
+use crate::stores::recovery::pages::has_its_bases;
 use crate::stores::recovery::pages::read_page;
 use crate::stores::recovery::pages::read_series;
 use crate::verbs::capture::packing::Compression;
@@ -25,6 +26,7 @@ use crate::verbs::capture::packing::merge_runs;
 use crate::verbs::capture::packing::publish;
 use crate::verbs::capture::packing::publish_few;
 use crate::words::error::Error;
+use crate::words::error::ErrorKind;
 use crate::words::error::Result;
 use crate::words::ids::PageId;
 use crate::words::sizes::to_u64;
@@ -66,7 +68,7 @@ impl<'a> PageStore<'a> {
 
     /// Stores a page, unless it is already stored. `before` is a page that it may resemble.
     pub(crate) fn put(&mut self, page: &PageRef, bytes: &[u8], before: Option<PageId>) -> Result<()> {
-        if self.unpublished.contains(&page.id) || self.is_known(&page.id)? {
+        if self.unpublished.contains(&page.id) || self.is_known(&page.id, before)? {
             return Ok(());
         }
         let failed = |error| Error::io(format!("compressing manifest page {}", page.id), error);
@@ -106,9 +108,17 @@ impl<'a> PageStore<'a> {
         Ok(is_worth_it.then_some(Encoded { codec: Codec::Delta, bytes: delta }))
     }
 
-    fn is_known(&self, id: &PageId) -> Result<bool> {
-        let found = self.store.find_page(id)?.is_some();
-        Ok(found && (!self.distrusts || read_page(self.store, id).is_ok()))
+    fn is_known(&self, id: &PageId, before: Option<PageId>) -> Result<bool> {
+        match self.store.find_page(id)? {
+            None => Ok(false),
+            Some(_) if self.distrusts => Ok(read_page(self.store, id).is_ok()),
+            // A snapshot needs it, and so gc keeps what it is made from.
+            Some(_) if before == Some(*id) => Ok(true),
+            Some(found) => match has_its_bases(self.store, &found) {
+                Err(error) if error.kind() == ErrorKind::Corrupt => Ok(false),
+                has => has,
+            },
+        }
     }
 
     /// Returns the totals of what was stored.

@@ -59,6 +59,11 @@ pub struct GcTotals {
     pub unused_bytes_kept: u64,
     /// Packs that were condemned and stay for now, for readers on other machines.
     pub packs_condemned: u64,
+    /// Packs that were to go and stay, because the store keeps its objects for a time. A gc after that
+    /// removes them.
+    pub packs_retained: u64,
+    /// Their bytes.
+    pub retained_bytes: u64,
     /// Removed files of dead processes (temporary files, locks).
     pub leftovers_removed: u64,
 }

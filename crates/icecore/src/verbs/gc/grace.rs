@@ -11,6 +11,9 @@ use crate::words::error::Result;
 use crate::words::ids::PackId;
 use crate::world::objects::Told;
 
+/// After so long, no gc needs the object any more that it has made to learn the time.
+const CLOCK_MS: u64 = 24 * 60 * 60 * 1000;
+
 /// The packs of a shared repository, and the time, both by the clock of the store.
 pub(crate) struct Grace {
     grace_ms: u64,
@@ -70,11 +73,18 @@ fn now(files: &RepositoryFiles) -> Result<u64> {
         true => files.list_told(layout::SESSIONS)?,
         false => files.list_told(layout::JOURNAL)?,
     };
+    let now_unix_ms = made.iter().filter_map(|told| told.made_unix_ms).max().unwrap_or(0);
     if is_made {
-        // One that stays is of no harm.
-        let _ = files.delete(&name);
+        // Also those of gcs that were killed, or that had to leave theirs. One that stays is of no harm.
+        let is_done_with = |told: &&Told| {
+            let is_own = told.name == files.session;
+            is_own || told.made_unix_ms.is_some_and(|made| now_unix_ms.saturating_sub(made) >= CLOCK_MS)
+        };
+        for told in made.iter().filter(is_done_with) {
+            let _ = files.delete(&format!("{}/{}", layout::SESSIONS, told.name));
+        }
     }
-    Ok(made.into_iter().filter_map(|told| told.made_unix_ms).max().unwrap_or(0))
+    Ok(now_unix_ms)
 }
 
 /// Returns when each entry and checkpoint was made.

@@ -47,6 +47,7 @@ use crate::verbs::gc::tail::Marked;
 use crate::verbs::gc::tail::Tail;
 use crate::verbs::gc::tail::Taken;
 use crate::verbs::gc::tail::forget_lost_volumes;
+use crate::verbs::gc::tail::overtaken;
 use crate::verbs::gc::tail::remove_leftovers;
 use crate::words::error::Error;
 use crate::words::error::ErrorKind;
@@ -82,13 +83,34 @@ pub struct GcPlan {
 /// another gc runs.
 pub fn plan(repo: &Repository, options: &GcOptions, progress: &dyn Progress) -> Result<GcPlan> {
     let shortages = repo.files().place.shortages.count();
-    let planned = plan_with(repo, options, progress);
+    let mut begun = None;
+    let planned = plan_with(repo, options, &mut begun, progress);
     // A read that failed for want of descriptors or memory does not make data missing or unused.
     repo.files().place.shortages.check(shortages)?;
-    planned
+    planned.map_err(|error| match begun {
+        Some(begun) => or_overtaken(repo, begun, error),
+        None => error,
+    })
 }
 
-fn plan_with(repo: &Repository, options: &GcOptions, progress: &dyn Progress) -> Result<GcPlan> {
+/// Returns `InUse` in place of an error that says that something is missing, if another machine's gc
+/// has condemned packs since the entry `begun`: then it may have removed it.
+fn or_overtaken(repo: &Repository, begun: u64, error: Error) -> Error {
+    let is_missing = matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Corrupt);
+    let is_overtaken = || repo.catalog().is_ok_and(|catalog| catalog.condemned_since(begun));
+    match is_missing && repo.files().are_shared() && is_overtaken() {
+        true => overtaken(),
+        false => error,
+    }
+}
+
+/// `begun` becomes the number of the last entry that the plan takes into account.
+fn plan_with(
+    repo: &Repository,
+    options: &GcOptions,
+    begun: &mut Option<u64>,
+    progress: &dyn Progress,
+) -> Result<GcPlan> {
     if !(0.0..=1.0).contains(&options.max_unused) {
         return Err(Error::new(
             ErrorKind::InvalidInput,
@@ -108,6 +130,7 @@ fn plan_with(repo: &Repository, options: &GcOptions, progress: &dyn Progress) ->
     let mut listed = grace.as_ref().map_or_else(|| list_packs(files), |grace| Ok(grace.packs()))?;
     let mut spared: HashSet<PackId> = locks::announced_packs(files)?.into_iter().collect();
     let catalog = repo.catalog()?;
+    *begun = Some(catalog.number);
     let records = all_that_is_kept_by(&repo.store, &catalog).map_err(refuse)?;
     if let Some(grace) = &grace {
         spared.extend(grace.young_packs());
@@ -120,6 +143,8 @@ fn plan_with(repo: &Repository, options: &GcOptions, progress: &dyn Progress) ->
             Ok(pack) => usage.watch(&pack),
             // A damaged pack stays in place for `repair`.
             Err(error) if error.kind() == ErrorKind::Corrupt => {}
+            // Another machine's gc has removed it since it was listed.
+            Err(error) if error.kind() == ErrorKind::NotFound && files.are_shared() => {}
             Err(error) => return Err(error),
         }
     }
@@ -133,7 +158,10 @@ fn plan_with(repo: &Repository, options: &GcOptions, progress: &dyn Progress) ->
     let mut packs = Vec::with_capacity(usage.packs.len());
     for id in &listed {
         let Some(used) = usage.packs.get_mut(id) else { continue };
-        let pack = PackFile::open(files, *id)?;
+        let pack = match PackFile::open(files, *id) {
+            Err(error) if error.kind() == ErrorKind::NotFound && files.are_shared() => continue,
+            pack => pack?,
+        };
         used.mark_records(&pack, &mut kept)?;
         packs.push(weigh(&pack, used, newest)?);
     }
@@ -166,6 +194,11 @@ fn refuse(error: Error) -> Error {
 /// # Errors
 /// `Interrupted` if `progress` says so: no rewritten data is lost, and nothing has been removed.
 pub fn apply(repo: &Repository, plan: GcPlan, progress: &dyn Progress) -> Result<GcTotals> {
+    let begun = plan.marked.at;
+    apply_all(repo, plan, progress).map_err(|error| or_overtaken(repo, begun, error))
+}
+
+fn apply_all(repo: &Repository, plan: GcPlan, progress: &dyn Progress) -> Result<GcTotals> {
     repo.check_writable()?;
     let files = repo.files();
     if plan.lock.is_none() {
@@ -183,7 +216,7 @@ pub fn apply(repo: &Repository, plan: GcPlan, progress: &dyn Progress) -> Result
     };
     let condemned = repo.catalog()?.condemned().keys().copied().collect();
     let parity = Parity::begin(files, repo.parity()?, condemned)?;
-    let (Taken { condemned, gone, gone_before_bytes }, new_bytes) =
+    let (Taken { condemned, gone, gone_before_bytes, retained }, new_bytes) =
         match rewrite_and_take_out(repo, &plan, &parity, progress) {
             Err(error) if error.kind() == ErrorKind::NoSpace => {
                 let unused = plan.choice.remove.iter().copied();
@@ -196,7 +229,11 @@ pub fn apply(repo: &Repository, plan: GcPlan, progress: &dyn Progress) -> Result
     if files.are_shared() {
         remove_replaced(files);
     }
-    done.packs_condemned = condemned.iter().filter(|id| !gone.contains(id)).count() as u64;
+    let is_retained = |id: &PackId| retained.iter().any(|(pack, _)| pack == id);
+    done.packs_condemned =
+        condemned.iter().filter(|id| !gone.contains(id) && !is_retained(id)).count() as u64;
+    done.packs_retained = retained.len() as u64;
+    done.retained_bytes = retained.iter().map(|(_, bytes)| bytes).sum();
     done.freed_bytes = gone_before_bytes;
     // Notes about packs that are gone mean nothing. If they cannot be rewritten now, a verify does
     // it.

@@ -64,11 +64,13 @@ pub(crate) struct Taken {
     pub(crate) gone: Vec<PackId>,
     /// The bytes of those among these that were condemned before.
     pub(crate) gone_before_bytes: u64,
+    /// Those that were to go and that their place keeps for a time, with their bytes.
+    pub(crate) retained: Vec<(PackId, u64)>,
 }
 
 impl Taken {
     fn at_once(condemned: Vec<PackId>) -> Self {
-        Self { gone: condemned.clone(), condemned, gone_before_bytes: 0 }
+        Self { gone: condemned.clone(), condemned, gone_before_bytes: 0, retained: Vec::new() }
     }
 }
 
@@ -88,21 +90,26 @@ impl<'a> Tail<'a> {
             return Ok(Taken::at_once(condemned));
         };
         let due = grace.due(self.repo.files(), &*self.repo.catalog()?)?;
-        let before = due.iter().filter(|(pack, _)| !condemned.contains(pack));
-        let gone_before_bytes = before.map(|(_, bytes)| bytes).sum();
-        let gone: Vec<PackId> = due.iter().map(|(pack, _)| *pack).collect();
+        let going: Vec<PackId> = due.iter().map(|(pack, _)| *pack).collect();
         // Also without any: captures leave their runs to be merged here.
-        remove_condemned(self.repo, &gone, SMALL_ENTRIES)?;
-        Ok(Taken { condemned, gone, gone_before_bytes })
+        let staying = remove_condemned(self.repo, &going, SMALL_ENTRIES)?;
+        let (retained, gone): (Vec<_>, Vec<_>) =
+            due.into_iter().partition(|(pack, _)| staying.contains(pack));
+        let before = gone.iter().filter(|(pack, _)| !condemned.contains(pack));
+        let gone_before_bytes = before.map(|(_, bytes)| bytes).sum();
+        let gone = gone.into_iter().map(|(pack, _)| pack).collect();
+        Ok(Taken { condemned, gone, gone_before_bytes, retained })
     }
 
     /// Does the same on a full disk, for packs that nothing uses. It writes only the entry. The
     /// index keeps entries that lead nowhere, which is harmless.
     pub(crate) fn take_out_on_full_disk(mut self) -> Result<Taken> {
         let going = self.condemn()?;
-        remove_packs(self.repo.files(), &going)?;
+        let staying = remove_packs(self.repo.files(), &going)?;
         self.repo.store.reload()?;
-        Ok(Taken::at_once(going))
+        let mut taken = Taken::at_once(going);
+        taken.gone.retain(|pack| !staying.contains(pack));
+        Ok(taken)
     }
 
     /// Commits an entry that condemns the packs which no record needs, and returns them.
@@ -134,8 +141,7 @@ impl<'a> Tail<'a> {
         // On one machine, its lock keeps others away, and an entry may be its own of a moment ago.
         let are_others = self.repo.files().are_shared() && catalog.condemned_since(self.begun);
         if !going.is_empty() && are_others {
-            return Err(Error::new(ErrorKind::InUse, "another gc has condemned packs meanwhile")
-                .with_hint("run gc again"));
+            return Err(overtaken());
         }
         going.sort_unstable();
         Ok(going)
@@ -159,10 +165,20 @@ impl<'a> Tail<'a> {
     }
 }
 
+/// Returns the error for a gc that another machine's gc has overtaken.
+pub(crate) fn overtaken() -> Error {
+    Error::new(ErrorKind::InUse, "another gc has condemned packs meanwhile").with_hint("run gc again")
+}
+
 /// Removes condemned packs, and what leads to them from the index. The caller holds the index lock.
+/// Returns those that their place keeps for a time.
 ///
 /// Runs of at most `small_entries` entries become one.
-pub(crate) fn remove_condemned(repo: &Repository, going: &[PackId], small_entries: u64) -> Result<()> {
+pub(crate) fn remove_condemned(
+    repo: &Repository,
+    going: &[PackId],
+    small_entries: u64,
+) -> Result<HashSet<PackId>> {
     let (store, files) = (&repo.store, repo.files());
     store.reload()?;
     let gone: HashSet<PackId> = repo.catalog()?.condemned().keys().copied().collect();
@@ -174,9 +190,10 @@ pub(crate) fn remove_condemned(repo: &Repository, going: &[PackId], small_entrie
     new.into_iter().for_each(|run| store.replace_runs(run, &old));
     let mut aside = SetAside::new(files);
     set_runs_aside(&mut aside, &old)?;
-    remove_packs(files, going)?;
+    let staying = remove_packs(files, going)?;
     aside.remove()?;
-    store.reload()
+    store.reload()?;
+    Ok(staying)
 }
 
 /// Returns the index runs of which so many packs are gone that it is worth to write them again, and
@@ -190,18 +207,26 @@ fn runs_to_rewrite(index: &Index, gone: &HashSet<PackId>, small_entries: u64) ->
     index.runs().iter().filter(is_worth_it).cloned().collect()
 }
 
-/// Removes condemned packs.
-fn remove_packs(files: &RepositoryFiles, packs: &[PackId]) -> Result<()> {
-    packs.iter().try_for_each(|pack| files.delete(&layout::pack(*pack)))?;
-    files.sync(layout::PACKS)
+/// Removes condemned packs. Returns those that their place keeps for a time: they stay condemned.
+fn remove_packs(files: &RepositoryFiles, packs: &[PackId]) -> Result<HashSet<PackId>> {
+    let mut staying = HashSet::new();
+    for pack in packs {
+        if !files.delete_unneeded(&layout::pack(*pack))? {
+            staying.insert(*pack);
+        }
+    }
+    files.sync(layout::PACKS)?;
+    Ok(staying)
 }
 
-/// Commits that volumes which are gone stand on nothing any more: their deletion was cut off, or
-/// the repository was copied without them.
+/// Commits that volumes which are gone stand on nothing any more: their creation or deletion was cut
+/// off, or the repository was copied without them.
 pub(crate) fn forget_lost_volumes(repo: &Repository) -> Result<()> {
+    let files = repo.files();
     let mut lost = Vec::new();
-    for stood in repo.catalog()?.volumes().values() {
-        if volumes::is_lost(repo.files(), &stood.of)? {
+    let catalog = repo.catalog()?;
+    for stood in catalog.volumes().values() {
+        if volumes::is_lost(files, &stood.of)? {
             lost.push(stood.clone());
         }
     }
@@ -209,7 +234,9 @@ pub(crate) fn forget_lost_volumes(repo: &Repository) -> Result<()> {
         let still = lost.iter().filter(|stood| catalog.volumes().get(&stood.of.volume) == Some(stood));
         Ok((still.map(|stood| Change::NoLonger(stood.of.volume)).collect(), ()))
     })?;
-    Ok(())
+    lost.iter().for_each(|stood| volumes::forget_own(files, stood.of.volume));
+    // Of a volume that is being made, there may be no entry yet, and its maker has its lock.
+    volumes::forget_unmade(files, |id| Ok(repo.catalog()?.volumes().contains_key(&id)))
 }
 
 /// Removes the files that dead processes left behind: temporary files and locks. Returns how many

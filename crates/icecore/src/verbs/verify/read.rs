@@ -13,6 +13,8 @@ use crate::stores::pack::file::PackFile;
 use crate::stores::planner::Plan;
 use crate::stores::recovery::examine::Trouble;
 use crate::stores::recovery::examine::examine;
+use crate::stores::recovery::pages::has_its_bases;
+use crate::stores::recovery::pages::is_sound_delta;
 use crate::stores::recovery::reader::ItemReader;
 use crate::verbs::verify::findings::Findings;
 use crate::verbs::verify::findings::Object;
@@ -107,7 +109,9 @@ impl<'a> Reader<'a> {
             // An entry that does not decode is reported as a finding of its pack.
             let Ok(entry) = pack.entry(*number) else { return Ok(None) };
             let located = Located { pack: Arc::clone(pack), number: *number, entry };
-            let trouble = examine(reader, store, &located);
+            // A page may be left behind by what it is made from. If a snapshot needs it, the walk
+            // through the snapshots finds that out.
+            let trouble = examine(reader, store, &located).filter(|_| !is_left_behind(store, &located));
             let stored_bytes = u64::from(entry.stored_bytes);
             progress.advance(Meter::Checked, stored_bytes);
             let is_chunk = entry.kind() == EntryKind::Chunk;
@@ -125,6 +129,13 @@ impl<'a> Reader<'a> {
         }
         Ok(())
     }
+}
+
+/// Tells whether a page is a sound record of what differs from a page that is gone.
+fn is_left_behind(store: &Store, located: &Located) -> bool {
+    located.entry.kind() == EntryKind::Page
+        && is_sound_delta(located)
+        && has_its_bases(store, located).is_ok_and(|has| !has)
 }
 
 /// Adds a finding. Returns the unusable slots, if any.

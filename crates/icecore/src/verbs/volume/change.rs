@@ -103,10 +103,13 @@ pub fn delete_volume(repo: &Repository, name: &str) -> Result<VolumeInfo> {
     config::check_again(files)?;
     volumes::remove_record(files, name)?;
     // The volume is gone. The next gc commits this if it cannot be committed now.
-    let _ = repo.commit(|catalog| {
+    let forgotten = repo.commit(|catalog| {
         let stands = catalog.volumes().get(&record.id).map(|_| Change::NoLonger(record.id));
         Ok((stands.into_iter().collect(), ()))
     });
+    if forgotten.is_ok() {
+        volumes::forget_own(files, record.id);
+    }
     // The next volume created under its name removes any remaining files.
     let _ = files.place.local.remove(&layout::volume_record_temp(&key));
     let _ = Overlay::remove_files(files, name, |_| true);

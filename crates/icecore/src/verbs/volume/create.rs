@@ -58,6 +58,7 @@ pub fn create_volume(repo: &Repository, options: &VolumeOptions) -> Result<Volum
     make_dir(files, layout::VOLUMES)?;
     let _lock = volumes::lock(files, name)?;
     check_free(files, name)?;
+    volumes::note_own(files, name, options.id)?;
     // The journal says first what the volume stands on, so that no gc removes it.
     let (catalog, (snapshot, size_bytes)) = repo.commit(|catalog| {
         let snapshot = options.snapshot.map(|id| catalog.get(id)).transpose()?;
