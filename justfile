@@ -70,6 +70,8 @@ nightly IMAGES="":
     RAYON_NUM_THREADS=1 taskset -c 0 cargo test --workspace --release
     ICECORE_SCHEDULES=${ICECORE_SCHEDULES:-100} cargo test --manifest-path tests/models/Cargo.toml --target-dir "${CARGO_TARGET_DIR:-target}" --locked --release --lib model
     cargo test --manifest-path tests/journal/Cargo.toml --target-dir "${CARGO_TARGET_DIR:-target}" --locked
+    tests/fleet/run --icecore "${CARGO_TARGET_DIR:-target}/release/icecore" --minutes "${ICECORE_FLEET_MINUTES:-10}"
+    tests/fleet/run --icecore "${CARGO_TARGET_DIR:-target}/release/icecore" --minutes "${ICECORE_FLEET_MINUTES:-10}" --server double
     .ci/fuzz 3
     ICECORE_FUZZ_SANITIZER=address .ci/fuzz "$((${ICECORE_FUZZ_MINUTES:-60} * 60 / $(ls fuzz/fuzz_targets | wc -l)))"
     [ "${ICECORE_MUTANTS_SHARD:-}" = 0 ] || .ci/mutants "${ICECORE_MUTANTS_SHARD:-}"
