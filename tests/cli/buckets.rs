@@ -17,7 +17,7 @@ use crate::volumes::server::Server;
 use crate::volumes::tools;
 
 /// Starts a store with the bucket `lab`.
-fn store() -> Store {
+pub(crate) fn store() -> Store {
     store_with(Options::default())
 }
 
@@ -26,7 +26,7 @@ fn store_with(options: Options) -> Store {
 }
 
 /// A machine that uses the repository in a prefix of the bucket, which may not exist.
-fn machine(store: &Store, prefix: &str) -> Fixture {
+pub(crate) fn machine(store: &Store, prefix: &str) -> Fixture {
     let mut fixture = Fixture::bare();
     fixture.set("AWS_ACCESS_KEY_ID", "test");
     fixture.set("AWS_SECRET_ACCESS_KEY", "secret");

@@ -56,6 +56,7 @@ mod prune;
 #[cfg(test)]
 mod read_only;
 #[cfg(test)]
+mod requests;
 mod restore;
 #[cfg(test)]
 mod sealed;

@@ -17,6 +17,7 @@ use crate::aws::Aws;
 use crate::aws::Credentials;
 use crate::settings::Settings;
 use crate::settings::host_of;
+use crate::settings::is_private;
 use crate::transport::Transport;
 
 /// All that a bucket needs of a store.
@@ -65,6 +66,9 @@ fn s3(address: &Address, settings: &Settings) -> Result<Stores, String> {
         .with_retry(once())
         .with_disable_bulk_delete(true)
         .with_allow_http(true)
+        // TLS keeps what is sent as it is, and what is stored is proven by whoever reads it: to sign
+        // all of it as well takes a core that has no instructions for it longer than a fast link.
+        .with_unsigned_payload(aws.endpoint.as_deref().is_none_or(is_private))
         .with_http_connector(transport)
         .with_virtual_hosted_style_request(!aws.path_style);
     builder = match &aws.endpoint {

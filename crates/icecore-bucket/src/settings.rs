@@ -177,6 +177,11 @@ pub(crate) fn host_of(url: &str) -> &str {
     }
 }
 
+/// Returns whether nobody on the way to this URL can read or change what is sent.
+pub(crate) fn is_private(url: &str) -> bool {
+    url.starts_with("https://") || is_here(host_of(url))
+}
+
 /// Returns whether a host is this machine.
 fn is_here(host: &str) -> bool {
     host == "localhost" || host.ends_with(".localhost") || host == "::1" || is_loopback_v4(host)
@@ -194,6 +199,14 @@ mod tests {
         let find =
             |name: &str| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
         Settings::new(&find, Some(Path::new("/home/me")))
+    }
+
+    #[test]
+    fn only_tls_and_this_machine_are_private() {
+        let private =
+            ["https://s3.example.com", "http://localhost:9000", "http://127.0.0.1/", "http://[::1]:9"];
+        assert!(private.iter().all(|url| is_private(url)));
+        assert!(!["http://10.0.0.1:9000", "http://s3.example.com"].iter().any(|url| is_private(url)));
     }
 
     #[test]

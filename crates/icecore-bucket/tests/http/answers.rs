@@ -127,11 +127,8 @@ fn an_object_is_made_signed_and_only_if_it_is_missing() {
     let has = |start: &str| headers.iter().any(|header| header.starts_with(start));
     assert!(has("if-none-match: *"), "{headers:?}");
     assert!(has("authorization: aws4-hmac-sha256 credential=k/"), "{headers:?}");
-    // The digest of the body: a store refuses a body that was damaged on the way.
-    assert!(
-        has("x-amz-content-sha256: 230d8358dc8e8890b4c58deeb62912ee2f20357ae92a5cc861b98e68fe31acb5"),
-        "{headers:?}"
-    );
+    // The body cannot be damaged on the way to this machine.
+    assert!(has("x-amz-content-sha256: unsigned-payload"), "{headers:?}");
 }
 
 #[test]

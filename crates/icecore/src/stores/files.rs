@@ -39,6 +39,10 @@ const RUN_ENTRIES_MAX: u64 = (1 << 32) - 1;
 /// some ten microseconds.
 const TAIL: (u64, u64) = (64, 256);
 
+/// Packs that are published at once where others write too: a link that takes a while for each
+/// request carries more of several. On a disk, one waits for the other anyway.
+const PACKS_AT_ONCE: usize = 4;
+
 /// The number for the salts of sealed files, beside those of the kinds of packs.
 const SALTS_OF_FILES: u8 = 4;
 
@@ -61,6 +65,8 @@ pub(crate) struct RepositoryFiles {
     /// The fewest and the most entries of the journal after a checkpoint before the next one is
     /// made. Only tests set other numbers than the default.
     pub(crate) tail: (u64, u64),
+    /// Packs that a capture publishes at once. Only tests set another number than the default.
+    pub(crate) packs_at_once: usize,
     temps: AtomicU64,
     /// The salts taken, by the kind of what they are of.
     salts: [AtomicU64; 5],
@@ -89,8 +95,10 @@ impl RepositoryFiles {
         repository: RepositoryId,
         session: String,
     ) -> Self {
+        let place = place.into();
+        let packs_at_once = if place.objects.is_shared() { PACKS_AT_ONCE } else { 1 };
         Self {
-            place: place.into(),
+            place,
             hasher,
             seals: Seals::default(),
             repository,
@@ -99,6 +107,7 @@ impl RepositoryFiles {
             mixed_bytes: MIXED_BYTES_MAX,
             run_entries: RUN_ENTRIES_MAX,
             tail: TAIL,
+            packs_at_once,
             temps: AtomicU64::new(0),
             salts: Default::default(),
         }

@@ -187,7 +187,7 @@ fn a_pack_that_is_gone_is_noticed_after_a_reload() {
     explore(
         || {
             let storage = storage();
-            let store = Store::open(files(storage.clone()), Journal::default()).unwrap();
+            let store = Store::new(files(storage.clone()), Journal::default());
             let publisher = Publisher::begin(&store.files, None).unwrap();
             let item = item(&store.files, 1);
             publish_item(&store, &publisher, &item);
@@ -211,7 +211,7 @@ fn a_pack_that_is_gone_is_noticed_after_a_reload() {
 fn what_is_published_stays_known_beside_merges_and_reloads() {
     explore(
         || {
-            let store = Store::open(files(storage()), Journal::default()).unwrap();
+            let store = Store::new(files(storage()), Journal::default());
             let publisher = Publisher::begin(&store.files, None).unwrap();
             let items: Vec<Item> = (1..=7).map(|number| item(&store.files, number)).collect();
             let (before, new) = items.split_at(4);
@@ -227,7 +227,7 @@ fn what_is_published_stays_known_beside_merges_and_reloads() {
                 threads.spawn(|| store.reload().unwrap());
             });
             assert!(items.iter().all(|item| has(&store, item)), "this handle");
-            let other = Store::open(base_of(&store), Journal::default()).unwrap();
+            let other = Store::new(base_of(&store), Journal::default());
             assert!(items.iter().all(|item| has(&other, item)), "another handle");
         },
         200,
@@ -266,22 +266,24 @@ fn buffers_go_round() {
 
 #[test]
 fn chunks_are_packed_published_and_known_by_then() {
-    explore(
-        || {
-            let (stored, failed) = pack(storage(), 5);
-            assert_eq!((stored.unwrap().items, failed), (5, false));
-        },
-        100,
-    );
+    for packs_at_once in [1, 3] {
+        explore(
+            move || {
+                let (stored, failed) = pack(storage(), packs_at_once, 5);
+                assert_eq!((stored.unwrap().items, failed), (5, false));
+            },
+            100,
+        );
+    }
 }
 
 #[test]
 fn a_failure_ends_all_threads_and_is_told() {
-    for call in 0..30 {
+    for (call, packs_at_once) in (0..30).flat_map(|call| [(call, 1), (call, 3)]) {
         check(RandomScheduler::new(orders(8)), move || {
             let full = storage();
             full.fail_changes(call..u64::MAX, io::ErrorKind::StorageFull);
-            let (stored, _) = pack(full.clone(), 5);
+            let (stored, _) = pack(full.clone(), packs_at_once, 5);
             match stored {
                 Ok(_) => assert!(full.changes() <= call),
                 Err(kind) => assert_eq!(kind, ErrorKind::NoSpace),
@@ -290,13 +292,16 @@ fn a_failure_ends_all_threads_and_is_told() {
     }
 }
 
-/// Packs some chunks with all the threads of the packing stage. Returns the result, and whether the
-/// sender was told to stop.
-fn pack(storage: impl Storage + 'static, count: u8) -> (Result<Stored, ErrorKind>, bool) {
-    let store = match Store::open(files(storage), Journal::default()) {
-        Ok(store) => store,
-        Err(error) => return (Err(error.kind()), false),
-    };
+/// Packs some chunks with all the threads of the packing stage, of which some publish at once. Returns
+/// the result, and whether the sender was told to stop.
+fn pack(
+    storage: impl Storage + 'static,
+    packs_at_once: usize,
+    count: u8,
+) -> (Result<Stored, ErrorKind>, bool) {
+    let mut files = files(storage);
+    files.packs_at_once = packs_at_once;
+    let store = Store::new(files, Journal::default());
     let publisher = match Publisher::begin(&store.files, None) {
         Ok(publisher) => publisher,
         Err(error) => return (Err(error.kind()), false),

@@ -2,8 +2,11 @@
 //! publish packs and index runs.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::collections::HashSet;
+use std::ops::Range;
 use std::sync::Arc;
+use std::sync::PoisonError;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 
@@ -40,6 +43,7 @@ use crate::words::progress::Progress;
 use crate::words::sizes::BLOCK_BYTES;
 use crate::words::sizes::CHUNK_BLOCKS;
 use crate::words::sizes::to_u64;
+use crate::words::sync::Mutex;
 use crate::words::sync::mpsc;
 use crate::words::sync::thread;
 use crate::world::sessions::Work;
@@ -129,7 +133,26 @@ impl BlockBytes {
 pub(crate) struct Published {
     /// The number of chunks, counted from the first, whose pack and index run are published.
     pub(crate) chunks: AtomicU64,
+    /// Packs that are published before one that was begun earlier: the number of the first chunk of
+    /// each, and of the first chunk behind it.
+    ahead: Mutex<BTreeMap<u64, u64>>,
 }
+
+impl Published {
+    /// Notes that these chunks are published.
+    fn note(&self, chunks: Range<u64>) {
+        let mut ahead = self.ahead.lock().unwrap_or_else(PoisonError::into_inner);
+        ahead.insert(chunks.start, chunks.end);
+        let mut known = self.chunks.load(Ordering::Relaxed);
+        while let Some(end) = ahead.remove(&known) {
+            known = end;
+        }
+        self.chunks.store(known, Ordering::Release);
+    }
+}
+
+/// A pack that is ready to be published, and the numbers of its chunks.
+type Ready<'a> = (PackWriter<'a>, Range<u64>);
 
 /// The totals of what was stored.
 #[derive(Debug, Clone, Copy, Default)]
@@ -307,8 +330,8 @@ fn remove_merged(files: &RepositoryFiles, merged: RunId, replaced: &[RunId]) -> 
 }
 
 /// Takes compressed chunks in the order in which they were chosen, and packs them. It runs on its
-/// own thread. A second thread publishes, so that a pack fills while the one before it is synced. A
-/// third thread merges index runs, because that can take a while when there are very many blocks.
+/// own thread. A second thread publishes, so that a pack fills while the one before it is synced, or
+/// several do where that is a matter of a link. Another thread merges index runs, because that can take a while when there are very many blocks.
 /// It merges whenever a pack begins: the capture need not wait for the merge that its last pack
 /// causes, and the next capture does that one. Returns what was stored, and the chunks that were
 /// not, because they are so few that they share a pack with the pages.
@@ -319,21 +342,28 @@ pub(crate) fn pack_in_order(
     published: &Published,
     progress: &dyn Progress,
 ) -> Result<(Stored, Vec<Item>)> {
-    let (to_publisher, packs) = mpsc::sync_channel::<(PackWriter<'_>, u64)>(0);
+    let (to_publisher, packs) = mpsc::sync_channel::<Ready<'_>>(0);
+    // None once a publisher has failed: whoever packs ends then, too.
+    let packs = &Mutex::new(Some(packs));
+    let lock = move || packs.lock().unwrap_or_else(PoisonError::into_inner);
+    let next = move || lock().as_ref().and_then(|packs| packs.recv().ok());
+    let publish_all = move || -> Result<()> {
+        while let Some((pack, chunks)) = next() {
+            publish(store, publisher, pack).inspect_err(|_| *lock() = None)?;
+            published.note(chunks);
+        }
+        Ok(())
+    };
     let (to_merger, calls) = mpsc::sync_channel(1);
     thread::scope(|threads| {
         let merging = start(threads, move || calls.into_iter().try_for_each(|()| merge_runs(store)))?;
-        let publishing = start(threads, move || {
-            packs.into_iter().try_for_each(|(pack, items)| {
-                publish(store, publisher, pack)?;
-                published.chunks.store(items, Ordering::Release);
-                Ok(())
-            })
-        })?;
+        let at_once = 0..store.files.packs_at_once;
+        let publishing = at_once.map(|_| start(threads, publish_all)).collect::<Result<Vec<_>>>()?;
         let packer = Packer::new(store, PackKind::Data, publisher.is_some());
         let packed = pack_all(packer, chunks, to_publisher, to_merger, progress);
         // If publishing or merging failed, its error caused the other one.
-        publishing.join().map_err(|_| Error::worker_lost())??;
+        let ended = publishing.into_iter().map(|thread| thread.join().map_err(|_| Error::worker_lost())?);
+        ended.collect::<Result<Vec<()>>>()?;
         merging.join().map_err(|_| Error::worker_lost())??;
         packed
     })
@@ -342,10 +372,11 @@ pub(crate) fn pack_in_order(
 fn pack_all<'a>(
     mut packer: Packer<'a>,
     chunks: mpsc::Receiver<mpsc::Receiver<Result<Vec<Item>>>>,
-    to_publisher: mpsc::SyncSender<(PackWriter<'a>, u64)>,
+    to_publisher: mpsc::SyncSender<Ready<'a>>,
     to_merger: mpsc::SyncSender<()>,
     progress: &dyn Progress,
 ) -> Result<(Stored, Vec<Item>)> {
+    let mut sent = 0;
     for chunks in chunks {
         for item in chunks.recv().map_err(|_| Error::worker_lost())?? {
             progress.advance(Meter::New, u64::from(item.raw_bytes));
@@ -356,7 +387,9 @@ fn pack_all<'a>(
                 let _ = to_merger.try_send(());
             }
             if let Some(pack) = packer.append(item)? {
-                to_publisher.send((pack, packer.stored.items)).map_err(|_| Error::worker_lost())?;
+                let chunks = sent..packer.stored.items;
+                sent = chunks.end;
+                to_publisher.send((pack, chunks)).map_err(|_| Error::worker_lost())?;
             }
         }
     }
@@ -364,7 +397,7 @@ fn pack_all<'a>(
     match packer.finish() {
         Rest::Few(chunks) => return Ok((stored, chunks)),
         Rest::Pack(Some(pack)) => {
-            to_publisher.send((*pack, stored.items)).map_err(|_| Error::worker_lost())?;
+            to_publisher.send((*pack, sent..stored.items)).map_err(|_| Error::worker_lost())?;
         }
         Rest::Pack(None) => {}
     }
