@@ -31,9 +31,7 @@ impl Refusal {
         let (code, message) = (field("Code", "reason"), field("Message", "message"));
         Self { status, code, message, region, ..Self::default() }
     }
-}
 
-impl Refusal {
     /// Returns whether the store keeps the object for a time that the bucket's owner has set. The
     /// stores have no word for it in common.
     pub(crate) fn is_retention(&self) -> bool {

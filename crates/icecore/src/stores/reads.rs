@@ -67,21 +67,21 @@ pub(crate) fn find(files: &RepositoryFiles, catalog: &Catalog, record: &Record) 
     Ok(others.iter().rev().filter(|other| other.id != record.id).find_map(|other| of(other.id)))
 }
 
-/// Returns the names of the records that no snapshot of these needs: it is gone, or has a newer one.
+/// Returns the records of these that no snapshot needs: it is gone, or has a newer one.
 pub(crate) fn useless(
     files: &RepositoryFiles,
     kept: impl Iterator<Item = SnapshotId>,
-    told: &[Told],
-) -> Vec<String> {
+    mut told: Vec<Told>,
+) -> Vec<Told> {
     let kept: HashSet<String> = kept.map(|id| key(files, id)).collect();
     let newest = by_key(told.iter().map(|told| &told.name));
-    let is_useless = |name: &&String| {
-        layout::key_of_reads(name).is_some_and(|(key, number)| {
+    told.retain(|told| {
+        layout::key_of_reads(&told.name).is_some_and(|(key, number)| {
             let is_newest = newest.get(key).and_then(|numbers| numbers.last()) == Some(&number);
             !is_newest || !kept.contains(key)
         })
-    };
-    told.iter().map(|told| &told.name).filter(is_useless).cloned().collect()
+    });
+    told
 }
 
 /// Returns what stands for a snapshot in the names of its records: in a sealed repository nobody sees

@@ -331,10 +331,11 @@ fn remove_merged(files: &RepositoryFiles, merged: RunId, replaced: &[RunId]) -> 
 
 /// Takes compressed chunks in the order in which they were chosen, and packs them. It runs on its
 /// own thread. A second thread publishes, so that a pack fills while the one before it is synced, or
-/// several do where that is a matter of a link. Another thread merges index runs, because that can take a while when there are very many blocks.
-/// It merges whenever a pack begins: the capture need not wait for the merge that its last pack
-/// causes, and the next capture does that one. Returns what was stored, and the chunks that were
-/// not, because they are so few that they share a pack with the pages.
+/// several do where packs go over a link. Another thread merges index runs, because that can take a
+/// while when there are very many blocks. It merges whenever a pack begins: the capture need not
+/// wait for the merge that its last pack causes, and the next capture does that one. Returns what
+/// was stored, and the chunks that were not, because they are so few that they share a pack with the
+/// pages.
 pub(crate) fn pack_in_order(
     store: &Store,
     publisher: Option<&Publisher<'_>>,

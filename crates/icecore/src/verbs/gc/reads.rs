@@ -9,26 +9,25 @@ use crate::verbs::gc::grace::Grace;
 use crate::words::error::Result;
 
 /// Removes the records whose snapshot is gone or that have a newer one, but for young ones where
-/// other machines write too. Returns how many there were.
+/// other machines write too, and those that their place keeps for a time. Returns how many are gone.
 pub(crate) fn remove_reads(repo: &Repository, grace: Option<&Grace>) -> Result<u64> {
     let files = repo.files();
     // Listed first: whatever was recorded of a snapshot that comes later is not among them.
-    let mut told = files.list_told(layout::READS)?;
+    let told = files.list_told(layout::READS)?;
     if told.is_empty() {
         return Ok(0);
     }
     let kept = all_that_is_kept(&repo.store)?;
-    let useless = reads::useless(files, kept.iter().map(|record| record.id), &told);
-    told.retain(|told| {
-        useless.contains(&told.name) && grace.is_none_or(|grace| !grace.is_young(told.made_unix_ms))
-    });
-    if told.is_empty() {
+    let mut useless = reads::useless(files, kept.iter().map(|record| record.id), told);
+    useless.retain(|told| grace.is_none_or(|grace| !grace.is_young(told.made_unix_ms)));
+    if useless.is_empty() {
         return Ok(0);
     }
     config::check_again(files)?;
-    for one in &told {
-        files.delete(&format!("{}/{}", layout::READS, one.name))?;
+    let mut removed = 0;
+    for told in &useless {
+        removed += u64::from(files.delete_unneeded(&format!("{}/{}", layout::READS, told.name))?);
     }
     files.sync(layout::READS)?;
-    Ok(told.len() as u64)
+    Ok(removed)
 }
