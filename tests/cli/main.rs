@@ -57,6 +57,7 @@ mod prune;
 mod read_only;
 #[cfg(test)]
 mod requests;
+#[cfg(test)]
 mod restore;
 #[cfg(test)]
 mod sealed;
