@@ -105,7 +105,7 @@ fn told(name: &str, report: &PrefetchReport) -> String {
         false => "nothing was recorded of it".to_owned(),
     };
     let rest = match report.end {
-        PrefetchEnd::Full => "; the rest would not fit into the cache",
+        PrefetchEnd::Full => "; there is no room for the rest",
         PrefetchEnd::Complete | PrefetchEnd::Stopped => "",
     };
     format!("prefetched {bytes} of {name}, {first}{rest}")
