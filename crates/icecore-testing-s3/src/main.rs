@@ -100,6 +100,6 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     // Whoever started it and is gone leaves no server behind.
     std::io::copy(&mut stdin(), &mut std::io::sink())?;
-    drop(server);
+    server.stop();
     Ok(())
 }

@@ -31,7 +31,8 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 
-/// A running server. It stops when it is dropped, and forgets everything.
+/// A running server. It stops when it is dropped, and forgets everything: files of bodies soon after
+/// that, or by the end of [`stop`](Self::stop).
 #[derive(Debug)]
 pub struct Server {
     runtime: Option<Runtime>,
@@ -157,6 +158,13 @@ impl Server {
     /// Moves the clock of the store forward.
     pub fn advance_clock(&self, by: Duration) {
         self.parts.store.clock.advance(by);
+    }
+
+    /// Stops it, and waits until nothing of it is left. Not for asynchronous tasks, which must not
+    /// block.
+    pub fn stop(mut self) {
+        // Its requests end here, and with them what they hold.
+        drop(self.runtime.take());
     }
 
     /// Returns the keys of a bucket with their sizes, past all rights, faults and log. A bucket that

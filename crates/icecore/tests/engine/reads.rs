@@ -433,3 +433,17 @@ fn where_other_machines_write_gc_leaves_young_records_alone() {
     assert_eq!(collect(GRACE_MS), ["0002", "0003"]);
     assert_eq!(collect(0), ["0003"]);
 }
+
+#[test]
+fn a_record_that_the_bucket_keeps_for_a_time_goes_after_that() {
+    let (bucket, id) = plain();
+    record(&bucket, id, &[1]).unwrap();
+    record(&bucket, id, &[2]).unwrap();
+    let kept: Arc<Decide> = Arc::new(|what, _| if what == "delete" { Fate::Retained } else { Fate::Done });
+    for (repo, removed, left) in [(machine_that(&bucket, kept), 0, 2), (machine(&bucket), 1, 1)] {
+        let options = GcOptions { grace_ms: 0, ..GcOptions::new(0.0) };
+        let plan = gc::plan(&repo, &options, &NoProgress).unwrap();
+        let told = gc::apply(&repo, plan, &NoProgress).unwrap();
+        assert_eq!((told.leftovers_removed, names(&bucket).len()), (removed, left));
+    }
+}
